@@ -1,0 +1,150 @@
+"""What every pretext method is made of.
+
+A method is a small object with a frozen config. Its `pretext` turns a batch of patches into what the network gets, what
+the loss compares with, and the views that show both: the trainer and the inspector call the same function.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from torch import Tensor, nn
+
+ViewKind = Literal["image", "labels", "mask", "boxes", "curve", "table"]
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's hyper-parameters.
+
+    Each field carries the paper's default, bounds, one line of help (``description``), a ``title``, and in
+    ``json_schema_extra`` optionally ``unit`` and ``basic=True`` (shown at once; the others are folded away).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a sample must carry."""
+
+    partner: bool = False
+    """A second patch of another scan, for each patch (Volume Fusion, FDAS)."""
+    regions: bool = False
+    """An integer map of regions on the same grid (FDAS, LRC)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches as they come from the scans, on the training device.
+
+    ``image`` and ``partner`` have shape (B, C, H, W) or (B, C, D, H, W), normalised; ``origins`` holds for each sample
+    the index (z, y, x) of the patch's first voxel in its scan (it may be negative where the patch was padded).
+    """
+
+    image: Tensor
+    case_ids: tuple[str, ...]
+    origins: tuple[tuple[int, int, int], ...]
+    partner: Tensor | None = None
+    partner_ids: tuple[str, ...] = ()
+    regions: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Batch(
+            image=self.image.to(device, non_blocking=True),
+            case_ids=self.case_ids,
+            origins=self.origins,
+            partner=move(self.partner),
+            partner_ids=self.partner_ids,
+            regions=move(self.regions),
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """Something to look at: a tensor that the pretext made or used, never a copy made for display.
+
+    ``data`` is (B, C, *spatial) for images, (B, *spatial) for label maps and masks, (B, N, 2 * dims) for boxes (start and
+    stop of each axis, in voxels of the patch), (N, 2) for curves, and a mapping for tables.
+    """
+
+    name: str
+    title: str
+    kind: ViewKind
+    data: Any
+    range: tuple[float, float] | None = None
+    """Values drawn as black and white; None: the data's own."""
+
+
+@dataclass(frozen=True)
+class Pretext:
+    """One batch as a method sees it."""
+
+    inputs: Tensor
+    """What the network gets, (B, C, *spatial)."""
+    targets: Mapping[str, Tensor]
+    """What the loss compares with, by name."""
+    views: tuple[View, ...] = ()
+    """In the order of the method's own pipeline."""
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """Named numbers: share masked, boxes, coverage ..."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """``total`` is what is minimised; ``parts`` are named, detached or not."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor]
+
+
+class Method(ABC):
+    """A pretext method with its config.
+
+    ``pretext`` is pure: the same batch and generator state give the same result, on the device of the batch.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    dims: ClassVar[frozenset[int]]
+    Config: ClassVar[type[MethodConfig]]
+    needs: ClassVar[Needs] = Needs()
+
+    def __init__(self, config: MethodConfig | None = None) -> None:
+        self.config: Any = config if config is not None else self.Config()
+
+    @abstractmethod
+    def pretext(self, batch: Batch, generator: torch.Generator) -> Pretext:
+        """Make the training sample, and the views of it."""
+
+    @abstractmethod
+    def build(self, network: nn.Module) -> nn.Module:
+        """Put the method's heads on a backbone."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, pretext: Pretext) -> Losses:
+        """Run the model and compare."""
+
+    def after_step(self, model: nn.Module, step: int, total: int) -> None:  # noqa: B027
+        """Update what is not trained by gradients (EMA, queues); usually nothing."""
+
+    def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
+        """What a trained model makes of the sample (reconstruction, predicted classes, error); usually shown after `pretext.views`."""
+        return ()
+
+    @abstractmethod
+    def transfer(self, model: nn.Module) -> dict[str, Tensor]:
+        """What fine-tuning starts from: the backbone's weights, under the backbone's own names."""
