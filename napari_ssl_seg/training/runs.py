@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from napari_ssl_seg.files import inside, read_json, write_json, write_text
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 HEARTBEAT_SECONDS = 2.0
@@ -51,12 +51,8 @@ class RunRecord(BaseModel):
     device: str = "cpu"
     versions: dict[str, str] = Field(default_factory=dict)
     fingerprint: str = Field("", description="SHA-256 over the contents of the cases used")
-    cases: dict[str, list[str]] = Field(
-        default_factory=dict, description="case ids by use: train, validation"
-    )
-    slices: dict[str, list[int]] = Field(
-        default_factory=dict, description="labelled slices used, by case; empty: all"
-    )
+    cases: dict[str, list[str]] = Field(default_factory=dict, description="case ids by use: train, validation")
+    slices: dict[str, list[int]] = Field(default_factory=dict, description="labelled slices used, by case; empty: all")
     classes: dict[int, str] = Field(default_factory=dict, description="label value -> class name")
     parent: str | None = Field(None, description="id of the run whose weights this one started from")
     normalisation: str = "percentile"
