@@ -1,0 +1,95 @@
+"""Verbs: create, info, methods."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ssl_seg.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_ssl_seg.study import Study
+
+
+def create(
+    study: str,
+    images: list[str],
+    labels: str | None,
+    split: str,
+    seed: int,
+    groups: str | None,
+    normalisation: str,
+    four_d: str,
+    sparse_labels: bool,
+) -> dict[str, Any]:
+    """Make a study; what could not be used is listed, the rest is in."""
+    from napari_ssl_seg.study import Study
+
+    made = Study.create(
+        study,
+        images=images[0] if len(images) == 1 and Path(images[0]).is_dir() else images,
+        labels=labels,
+        split=parse_split(split),
+        seed=seed,
+        groups=groups,
+        normalisation=normalisation,
+        four_d=four_d,
+        sparse_labels=sparse_labels,
+        progress=_Progress("reading"),
+    )
+    return describe_study(made)
+
+
+def info(study: str) -> dict[str, Any]:
+    """What a study holds."""
+    from napari_ssl_seg.study import Study
+
+    return describe_study(Study.open(study))
+
+
+def methods() -> dict[str, Any]:
+    """Every method with every field of its Config."""
+    from napari_ssl_seg.methods import describe_methods
+
+    return {"methods": describe_methods()}
+
+
+def parse_split(text: str) -> tuple[float, float, float]:
+    """``"70,10,20"`` as three percentages that add up to 100."""
+    try:
+        train, validation, test = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--split {text!r} is not three numbers; write for example --split 70,10,20") from error
+    if min(train, validation, test) < 0 or abs(train + validation + test - 100) > 0.01:
+        raise UserError(f"--split {text!r} must be three percentages that add up to 100")
+    return train, validation, test
+
+
+def describe_study(study: Study) -> dict[str, Any]:
+    """Numbers by split, ids, classes and what was left out, as plain values."""
+    cases = study.cases()
+    return {
+        "study": str(study.folder),
+        "cases": len(cases),
+        "labelled": sum(case.label is not None for case in cases),
+        "counts": dict(study.counts()),
+        "splits": {name: [case.id for case in cases if case.split == name] for name in ("train", "validation", "test")},
+        "classes": [{"value": item.value, "name": item.name, "color": item.color} for item in study.classes],
+        "runs": [run.id for run in study.runs()],
+        "problems": [{"file": str(problem.path), "reason": problem.reason} for problem in study.problems],
+        "warnings": [{"case": case.id, "warning": text} for case in cases for text in case.warnings],
+    }
+
+
+class _Progress:
+    """A line on standard error every two seconds."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.printed = what, time.monotonic()
+
+    def __call__(self, done: int, total: int, path: object) -> None:
+        if time.monotonic() - self.printed > 2:
+            self.printed = time.monotonic()
+            print(f"{self.what} {done}/{total}", file=sys.stderr, flush=True)

@@ -1,0 +1,160 @@
+"""Verbs: pretrain, finetune, resume, stop, runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari_ssl_seg.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_ssl_seg.training import Event, Run
+
+
+def pretrain(
+    study: str,
+    method: str,
+    network: str | None,
+    preset: str | None,
+    dims: int | None,
+    iterations: int | None,
+    batch_size: int | None,
+    device: str,
+    seed: int,
+    train: list[str],
+    settings: list[str],
+) -> dict[str, Any]:
+    """Pretrain on the unlabelled scans of the train split."""
+    from napari_ssl_seg import training
+    from napari_ssl_seg.cli import parse_settings
+    from napari_ssl_seg.study import Study
+
+    return _finish(
+        training.pretrain(
+            Study.open(study),
+            method=method,
+            network=network,
+            preset=preset,
+            dims=dims,
+            iterations=iterations,
+            batch_size=batch_size,
+            device=device,
+            seed=seed,
+            settings=parse_settings(settings),
+            train=parse_settings(train),
+        )
+    )
+
+
+def finetune(
+    study: str,
+    init: str,
+    cases: str | None,
+    slices: int | None,
+    network: str | None,
+    preset: str | None,
+    dims: int | None,
+    iterations: int | None,
+    batch_size: int | None,
+    device: str,
+    seed: int,
+    train: list[str],
+) -> dict[str, Any]:
+    """Fine-tune on the labelled slices of the train split."""
+    from napari_ssl_seg import training
+    from napari_ssl_seg.cli import parse_settings
+    from napari_ssl_seg.study import Study
+
+    return _finish(
+        training.finetune(
+            Study.open(study),
+            init=init,
+            cases=parse_budget(cases),
+            slices=slices,
+            network=network,
+            preset=preset,
+            dims=dims,
+            iterations=iterations,
+            batch_size=batch_size,
+            device=device,
+            seed=seed,
+            train=parse_settings(train),
+        )
+    )
+
+
+def resume(study: str, run: str, iterations: int | None) -> dict[str, Any]:
+    """Go on with a stopped or failed run."""
+    from napari_ssl_seg import training
+    from napari_ssl_seg.study import Study
+
+    opened = Study.open(study)
+    return _finish(training.resume(opened, opened.run(run), iterations=iterations))
+
+
+def stop(study: str, run: str) -> dict[str, Any]:
+    """Ask a run to save and stop at its next step."""
+    from napari_ssl_seg.study import Study
+
+    found = Study.open(study).run(run)
+    state = found.state
+    if state in ("running", "paused", "queued"):
+        found.request_stop()
+    return {"run": found.id, "state": state, "asked_to_stop": state in ("running", "paused", "queued")}
+
+
+def runs(study: str) -> dict[str, Any]:
+    """Every run with its state and best validation Dice."""
+    from napari_ssl_seg.study import Study
+
+    rows = []
+    for run in Study.open(study).runs():
+        record, step = run.record, run.latest("step")
+        best = [event.data.get("mean_dice") for event in run.events() if event.kind == "evaluation"]
+        rows.append(
+            {
+                "run": run.id,
+                "kind": record.kind,
+                "title": record.title,
+                "state": run.state,
+                "step": f"{step.data['step']}/{step.data['total']}" if step else "-",
+                "best_dice": max((value for value in best if value is not None), default=None),
+                "parent": record.parent,
+            }
+        )
+    return {"runs": rows}
+
+
+def parse_budget(text: str | None) -> int | str | None:
+    """``"5"`` as 5, ``"10%"`` as it stands."""
+    if text is None:
+        return None
+    if text.strip().endswith("%"):
+        return text.strip()
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UserError(f"--cases {text!r} is neither a number nor a percentage; write for example 5 or 10%") from error
+
+
+def _finish(events: Generator[Event, None, Run]) -> dict[str, Any]:
+    from napari_ssl_seg.commands.text import follow
+
+    start = time.monotonic()
+    run = follow(events)
+    evaluations = [event.data.get("mean_dice") for event in run.events() if event.kind == "evaluation"]
+    step = run.latest("step")
+    result: dict[str, Any] = {
+        "run": run.id,
+        "state": run.state,
+        "seconds": round(time.monotonic() - start, 2),
+        "folder": str(run.folder),
+        "step": step.data["step"] if step else 0,
+        "losses": dict(step.data["losses"]) if step else {},
+    }
+    known = [value for value in evaluations if value is not None]
+    if known:
+        result["best_validation_dice"] = max(known)
+    return result
