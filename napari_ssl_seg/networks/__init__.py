@@ -1,1 +1,44 @@
+"""Backbones by name, and the heads that are put on them. Torch is imported when a network is first built."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from napari_ssl_seg.networks.patch import plan_patch, plan_spec, plan_strides
+from napari_ssl_seg.networks.presets import list_networks
+from napari_ssl_seg.networks.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from napari_ssl_seg.networks.build import build_network, total_stride
+    from napari_ssl_seg.networks.heads import Restorer, SegmentationNet
+    from napari_ssl_seg.networks.unet import Backbone, UNet
+
+__all__ = [
+    "Backbone",
+    "NetworkSpec",
+    "Restorer",
+    "SegmentationNet",
+    "UNet",
+    "build_network",
+    "list_networks",
+    "plan_patch",
+    "plan_spec",
+    "plan_strides",
+    "total_stride",
+]
+
+_HOMES = {
+    "Backbone": "unet",
+    "Restorer": "heads",
+    "SegmentationNet": "heads",
+    "UNet": "unet",
+    "build_network": "build",
+    "total_stride": "build",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"napari_ssl_seg.networks.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,1 +1,47 @@
+"""What pretext methods are put together from: patches of scans, seeds, block masks, fused volumes.
 
+Torch is imported when a block is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_ssl_seg.pretext.fusion import Boxes, fuse, paint_levels, sample_boxes
+    from napari_ssl_seg.pretext.masks import block_mask, block_statistics, fit_block, masked_count
+    from napari_ssl_seg.pretext.sampling import batch_at, generator_for, sample_batch
+
+_HOMES = {
+    "Boxes": "fusion",
+    "batch_at": "sampling",
+    "block_mask": "masks",
+    "block_statistics": "masks",
+    "fit_block": "masks",
+    "fuse": "fusion",
+    "generator_for": "sampling",
+    "masked_count": "masks",
+    "paint_levels": "fusion",
+    "sample_batch": "sampling",
+    "sample_boxes": "fusion",
+}
+__all__ = [
+    "Boxes",
+    "batch_at",
+    "block_mask",
+    "block_statistics",
+    "fit_block",
+    "fuse",
+    "generator_for",
+    "masked_count",
+    "paint_levels",
+    "sample_batch",
+    "sample_boxes",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"napari_ssl_seg.pretext.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,123 @@
+"""Cutting a patch out of a scan, padded where it sticks out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EMPTY_SHARE = 0.1
+"""A patch whose standard deviation is below this share of the scan's holds nearly nothing (air, the table)."""
+PROBED_VOXELS = 2**15
+
+
+@dataclass(frozen=True)
+class Crop:
+    """``image`` is (C, *patch), ``regions`` (*patch), ``start`` the index (z, y, x) of the first voxel, maybe negative."""
+
+    image: np.ndarray
+    start: tuple[int, int, int]
+    regions: np.ndarray | None = None
+
+    def slice(self) -> Crop:
+        """A patch of one slice without its first axis: (C, y, x)."""
+        return Crop(self.image[:, 0], self.start, None if self.regions is None else self.regions[0])
+
+    def flipped(self, axes: Sequence[int]) -> Crop:
+        """Mirrored along axes of (z, y, x)."""
+        if not axes:
+            return self
+        image = np.ascontiguousarray(np.flip(self.image, tuple(axis + 1 for axis in axes)))
+        regions = None if self.regions is None else np.ascontiguousarray(np.flip(self.regions, tuple(axes)))
+        return Crop(image, self.start, regions)
+
+
+def crop(
+    array: np.ndarray,
+    start: tuple[int, int, int],
+    size: tuple[int, int, int],
+    *,
+    fill: float,
+    regions: np.ndarray | None = None,
+) -> Crop:
+    """Copy ``size`` voxels from ``start`` on; what lies outside the scan is ``fill`` (region 0).
+
+    Parameters
+    ----------
+    array
+        (C, z, y, x).
+    start
+        May be negative, or so large that the patch ends outside.
+    """
+    image = _cut(array, start, size, fill)
+    return Crop(image, start, None if regions is None else _cut(regions[None], start, size, 0)[0])
+
+
+def random_start(shape: Sequence[int], size: Sequence[int], rng: np.random.Generator) -> tuple[int, int, int]:
+    """A start such that the patch lies inside; along axes where it is longer than the scan, the scan is centred in it."""
+    z, y, x = (
+        int(rng.integers(length - side + 1)) if length >= side else -((side - length) // 2)
+        for length, side in zip(shape, size, strict=True)
+    )
+    return z, y, x
+
+
+def centred_start(
+    shape: Sequence[int], size: Sequence[int], slice_index: int, *, keep_depth: bool
+) -> tuple[int, int, int]:
+    """A start such that the patch lies in the middle of that slice.
+
+    With ``keep_depth`` the patch is moved along z to lie inside the scan where it can; it still holds the slice.
+    """
+
+    def middle(length: int, side: int) -> int:
+        return (length - side) // 2 if length >= side else -((side - length) // 2)
+
+    depth, side = shape[0], size[0]
+    z = slice_index
+    if keep_depth:
+        z = min(max(slice_index - side // 2, 0), depth - side) if depth >= side else middle(depth, side)
+    return z, middle(shape[1], size[1]), middle(shape[2], size[2])
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A scan's lowest value and its standard deviation, read off a regular grid of at most `PROBED_VOXELS` voxels."""
+
+    floor: float
+    deviation: float
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Contrast:
+        """``array`` is (C, z, y, x)."""
+        probed = _probe(array)
+        return cls(float(probed.min()), float(probed.std()))
+
+    def is_empty(self, array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> bool:
+        """Whether the part of a patch that lies in the scan varies by less than `EMPTY_SHARE` of what the scan does."""
+        inside = array[(slice(None), *(slice(max(at, 0), at + side) for at, side in zip(start, size, strict=True)))]
+        return float(_probe(inside).std()) < EMPTY_SHARE * self.deviation
+
+
+def _probe(array: np.ndarray) -> np.ndarray:
+    step = max(1, math.ceil((array.size / PROBED_VOXELS) ** (1 / 3)))
+    return array[:, ::step, ::step, ::step]
+
+
+def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: float) -> np.ndarray:
+    inside, outside = [], []
+    for length, at, side in zip(array.shape[1:], start, size, strict=True):
+        low, high = min(max(at, 0), length), max(min(at + side, length), 0)
+        inside.append(slice(low, high))
+        outside.append(slice(low - at, high - at))
+    part = array[(slice(None), *inside)]
+    if part.shape[1:] == tuple(size):
+        return part.copy()
+    cut = np.full((array.shape[0], *size), fill, dtype=array.dtype)
+    cut[(slice(None), *outside)] = part
+    return cut

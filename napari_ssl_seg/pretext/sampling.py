@@ -1,0 +1,243 @@
+"""Patches out of scans: the trainer's batches and the inspector's, by the same crop.
+
+A batch is a function of (seed, step) alone. So a resumed run sees the very batches that it would have seen, and nothing
+but the step has to be stored.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_ssl_seg.errors import StudyError
+from napari_ssl_seg.methods.base import Batch
+from napari_ssl_seg.pretext.crop import Contrast, Crop, centred_start, crop, random_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from napari_ssl_seg.methods.base import Needs
+    from napari_ssl_seg.networks.spec import NetworkSpec
+
+REDRAWS = 8
+"""How often a patch of nearly nothing but air is drawn anew."""
+
+# What a random stream is for; streams of different purposes never meet.
+_ORDER, _PATCH, _PARTNER, _PRETEXT = range(4)
+
+
+class PatchSource(Protocol):
+    """The part of a `Study` that sampling uses."""
+
+    def patches_source(self, case_id: str, *, purpose: Any) -> Any:
+        """A scan with ``array``: float32, (C, z, y, x), normalised."""
+
+
+def generator_for(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random numbers of one step of a run, the same whenever and wherever they are asked for.
+
+    Methods draw on the generator's device and move what they drew to the batch's. With a generator on the CPU, the
+    default, a run on a GPU therefore trains on the very masks that the inspector shows for that seed and step.
+    """
+    import torch
+
+    state = np.random.SeedSequence((_nonnegative(seed), step, _PRETEXT)).generate_state(1, np.uint64)[0]
+    generator = torch.Generator(device=device)
+    generator.manual_seed(int(state) & (2**63 - 1))
+    return generator
+
+
+def sample_batch(
+    study: PatchSource,
+    case_ids: Sequence[str],
+    spec: NetworkSpec,
+    needs: Needs,
+    batch_size: int,
+    seed: int,
+    step: int,
+    *,
+    purpose: str = "train",
+    flip_axes: Sequence[int] = (),
+    regions_of: Callable[[str], np.ndarray | None] | None = None,
+) -> Batch:
+    """The batch of one step, on the CPU.
+
+    Cases come in an order drawn anew for each epoch, so each is seen once an epoch. In 2D a random axial slice is
+    taken, in 3D a random place; patches with nearly no contrast (air) are drawn again up to `REDRAWS` times. Scans that
+    are smaller than the patch are padded with their lowest value.
+
+    Parameters
+    ----------
+    study
+        Where the scans come from.
+    case_ids
+        Cases to draw from.
+    spec
+        Gives ``dims``, ``patch`` and ``in_channels``.
+    needs
+        What the method's samples must carry. A partner is a patch of another case; where there is only one case,
+        another patch of it.
+    seed, step
+        What the batch is a function of.
+    purpose
+        Passed on to the study, which refuses what that purpose may not see.
+    flip_axes
+        Axes (0 = z, 1 = y, 2 = x) that are mirrored in half of the patches. None by default: left and right differ.
+    regions_of
+        For methods that need regions: the region map (z, y, x) of a case.
+
+    Raises
+    ------
+    StudyError
+        When there is no case, or a scan does not fit the network or holds values that are not finite.
+    """
+    if not case_ids:
+        raise StudyError("there is no scan to draw from; add scans to the train split")
+    crops, partners, names, partner_names = [], [], [], []
+    for index in range(batch_size):
+        position = epoch_position(len(case_ids), seed, step * batch_size + index)
+        rng = np.random.default_rng((_nonnegative(seed), step, index, _PATCH))
+        crops.append(_draw(study, case_ids[position], spec, rng, purpose, flip_axes, regions_of))
+        names.append(case_ids[position])
+        if needs.partner:
+            rng = np.random.default_rng((_nonnegative(seed), step, index, _PARTNER))
+            other = partner_position(len(case_ids), position, rng)
+            partners.append(_draw(study, case_ids[other], spec, rng, purpose, flip_axes, None))
+            partner_names.append(case_ids[other])
+    return _collate(crops, names, partners, partner_names, needs)
+
+
+def batch_at(
+    study: PatchSource,
+    case_id: str,
+    spec: NetworkSpec,
+    needs: Needs,
+    *,
+    slice_index: int | None = None,
+    seed: int = 0,
+    case_ids: Sequence[str] = (),
+    purpose: str = "show",
+    regions_of: Callable[[str], np.ndarray | None] | None = None,
+) -> Batch:
+    """A batch of one for the inspector: the patch in the middle of that slice, by the trainer's own crop.
+
+    Parameters
+    ----------
+    slice_index
+        Axial slice; in 3D the patch is centred on it. None: the middle one.
+    seed
+        Decides the partner's case and patch.
+    case_ids
+        Cases that a partner may come from; without any, it is another patch of the same case.
+
+    Raises
+    ------
+    StudyError
+        When the slice is outside the scan, or the scan does not fit the network.
+    """
+    array = _scan_array(study, case_id, spec, purpose)
+    depth = array.shape[1]
+    index = depth // 2 if slice_index is None else slice_index
+    if not 0 <= index < depth:
+        raise StudyError(f"{case_id} has slices 0 to {depth - 1}, not {index}; choose one of those")
+    start = centred_start(array.shape[1:], _patch_3d(spec), index, keep_depth=spec.dims == 3)
+    regions = regions_of(case_id) if regions_of else None
+    shown = crop(array, start, _patch_3d(spec), fill=Contrast.of(array).floor, regions=regions)
+    partners, partner_names = [], []
+    if needs.partner:
+        others = [other for other in case_ids if other != case_id] or [case_id]
+        rng = np.random.default_rng((_nonnegative(seed), 0, 0, _PARTNER))
+        donor = others[int(rng.integers(len(others)))]
+        partners.append(_draw(study, donor, spec, rng, purpose, (), None))
+        partner_names.append(donor)
+    return _collate([_squeeze(shown, spec)], [case_id], partners, partner_names, needs)
+
+
+def epoch_position(cases: int, seed: int, drawn: int) -> int:
+    """Which case comes after ``drawn`` others: each epoch is a permutation of its own."""
+    epoch, place = divmod(drawn, cases)
+    return int(_epoch_order(cases, _nonnegative(seed), epoch)[place])
+
+
+@lru_cache(maxsize=8)
+def _epoch_order(cases: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch, _ORDER)).permutation(cases)
+
+
+def partner_position(cases: int, position: int, rng: np.random.Generator) -> int:
+    """Another case than ``position``, each equally likely; the same where there is no other."""
+    return position if cases == 1 else (position + 1 + int(rng.integers(cases - 1))) % cases
+
+
+def _draw(
+    study: PatchSource,
+    case_id: str,
+    spec: NetworkSpec,
+    rng: np.random.Generator,
+    purpose: str,
+    flip_axes: Sequence[int],
+    regions_of: Callable[[str], np.ndarray | None] | None,
+) -> Crop:
+    array = _scan_array(study, case_id, spec, purpose)
+    patch, contrast = _patch_3d(spec), Contrast.of(array)
+    for _ in range(REDRAWS):
+        start = random_start(array.shape[1:], patch, rng)
+        if not contrast.is_empty(array, start, patch):
+            break
+    regions = regions_of(case_id) if regions_of else None
+    drawn = crop(array, start, patch, fill=contrast.floor, regions=regions)
+    return _squeeze(drawn.flipped([axis for axis in flip_axes if rng.random() < 0.5]), spec)
+
+
+def _scan_array(study: PatchSource, case_id: str, spec: NetworkSpec, purpose: str) -> np.ndarray:
+    array = study.patches_source(case_id, purpose=purpose).array
+    if array.shape[0] != spec.in_channels:
+        raise StudyError(
+            f"{case_id} has {array.shape[0]} channels but the network takes {spec.in_channels};"
+            " use scans with the same channels throughout"
+        )
+    return array
+
+
+def _patch_3d(spec: NetworkSpec) -> tuple[int, int, int]:
+    return (1, spec.patch[0], spec.patch[1]) if spec.dims == 2 else (spec.patch[0], spec.patch[1], spec.patch[2])
+
+
+def _squeeze(cut: Crop, spec: NetworkSpec) -> Crop:
+    return cut.slice() if spec.dims == 2 else cut
+
+
+def _collate(
+    crops: list[Crop], names: list[str], partners: list[Crop], partner_names: list[str], needs: Needs
+) -> Batch:
+    import torch
+
+    def stack(cuts: list[Crop]) -> torch.Tensor:
+        images = np.stack([cut.image for cut in cuts])
+        for cut, name in zip(cuts, [*names, *partner_names], strict=False):
+            if not np.isfinite(cut.image).all():
+                raise StudyError(f"{name} holds values that are not finite; normalise it or leave it out")
+        return torch.from_numpy(images)
+
+    regions = None
+    if needs.regions:
+        maps = [cut.regions for cut in crops if cut.regions is not None]
+        if len(maps) < len(crops):
+            raise StudyError("this method needs regions and some scans have none; make them first")
+        regions = torch.from_numpy(np.stack(maps))
+    return Batch(
+        image=stack(crops),
+        case_ids=tuple(names),
+        origins=tuple(cut.start for cut in crops),
+        partner=stack(partners) if partners else None,
+        partner_ids=tuple(partner_names),
+        regions=regions,
+    )
+
+
+def _nonnegative(seed: int) -> int:
+    return seed % 2**63
