@@ -1,0 +1,140 @@
+"""Label efficiency: scratch against each pretrained start, by number of labelled cases.
+
+    python benchmarks/label_efficiency.py [--data FOLDER] [--out FOLDER] [--device cpu]
+
+On the real hippocampus scans where they lie beside the checkout (``../shared/data/hippocampus``), on the phantoms
+otherwise. One split for all; the scans that lend no label are the unlabelled ones; a budget of 5 contains the budget of
+2. The checkpoint is chosen on the validation split; every number is of the test split. It can be stopped and goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import RESULTS, circumstances, keep
+
+from napari_ssl_seg import Study
+from napari_ssl_seg.commands.text import follow
+from napari_ssl_seg.protocol import Outcome, Protocol, compare_methods
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HIPPOCAMPUS = Path(__file__).resolve().parents[2] / "shared" / "data" / "hippocampus"
+COLOURS = {"scratch": "#000000", "simmim": "#0072B2", "volume_fusion": "#D55E00"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=HIPPOCAMPUS, help="a folder with images/ and labels/")
+    parser.add_argument("--out", type=Path, default=Path("label_efficiency"), help="where the study and its runs lie")
+    parser.add_argument("--methods", default="scratch,simmim,volume_fusion")
+    parser.add_argument("--budgets", default="2,5,10")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pretrain-iterations", type=int, default=2000)
+    parser.add_argument("--finetune-iterations", type=int, default=400)
+    parser.add_argument("--dims", type=int, default=2)
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--name", default=None, help="of the result files")
+    options = parser.parse_args(arguments)
+
+    study, data_name = open_study(options.data, options.out)
+    protocol = Protocol(
+        methods=tuple(options.methods.split(",")),
+        budgets=tuple(int(part) for part in options.budgets.split(",")),
+        repeats=options.repeats,
+        pretrain_iterations=options.pretrain_iterations,
+        finetune_iterations=options.finetune_iterations,
+        dims=options.dims,
+        preset=options.preset,
+        device=options.device,
+        method_settings={"simmim": {}, "volume_fusion": {}},
+        finetune_settings={"evaluate_every": max(50, options.finetune_iterations // 6)},
+    )
+    start = time.monotonic()
+    outcome = follow(compare_methods(study, protocol))
+    name = options.name or f"label_efficiency_{data_name}"
+    keep(name, results(study, protocol, outcome, data_name, time.monotonic() - start))
+    draw(outcome, RESULTS / f"{name}.png", data_name)
+
+
+def open_study(data: Path, out: Path) -> tuple[Study, str]:
+    """The study of an earlier call, or a new one."""
+    name = "hippocampus"
+    if not (data / "images").is_dir():
+        from napari_ssl_seg.sample import bundled_study_source
+
+        data, name = bundled_study_source("cardiac"), "cardiac_phantom"
+    folder = out / "study"
+    if (folder / "study.db").exists():
+        return Study.open(folder), name
+    return (
+        Study.create(folder, images=data / "images", labels=data / "labels", split=(70, 8, 22), seed=0),
+        name,
+    )
+
+
+def results(study: Study, protocol: Protocol, outcome: Outcome, data_name: str, seconds: float) -> dict[str, Any]:
+    """Plain values: the table, every single run, and what was asked for."""
+    return {
+        "data": data_name,
+        "cases": dict(study.counts()),
+        "fingerprint": study.fingerprint([case.id for case in study.cases()]),
+        "protocol": {
+            "methods": protocol.methods,
+            "budgets": protocol.budgets,
+            "repeats": protocol.repeats,
+            "pretrain_iterations": protocol.pretrain_iterations,
+            "finetune_iterations": protocol.finetune_iterations,
+            "dims": protocol.dims,
+            "preset": protocol.preset,
+            "pretraining": "one per method and repeat" if protocol.pretrain_every_repeat else "one per method",
+        },
+        "seconds_of_this_call": round(seconds),
+        "table": outcome.summary(),
+        "runs": [
+            {
+                "method": e.method,
+                "cases": e.budget,
+                "repeat": e.repeat,
+                "dice": e.dice,
+                "assd_mm": e.assd,
+                "missed": e.missed,
+            }
+            for e in outcome.entries
+        ],
+    }
+
+
+def draw(outcome: Outcome, path: Path, data_name: str) -> None:
+    """Dice and ASSD against labelled cases; every repeat is a dot, the line joins the means."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    rows = outcome.summary()
+    for method in dict.fromkeys(entry.method for entry in outcome.entries):
+        colour = COLOURS.get(method)
+        for axis, single, mean in ((axes[0], "dice", "dice"), (axes[1], "assd", "assd_mm")):
+            mine = [entry for entry in outcome.entries if entry.method == method]
+            axis.plot([e.budget for e in mine], [getattr(e, single) for e in mine], ".", color=colour, alpha=0.5)
+            line = [row for row in rows if row["method"] == method]
+            axis.plot([r["labelled_cases"] for r in line], [r[mean] for r in line], "-", color=colour, label=method)
+    for axis, label in ((axes[0], "mean Dice on the test scans"), (axes[1], "ASSD on the test scans (mm)")):
+        axis.set(xlabel="labelled scans", ylabel=label, xticks=sorted({e.budget for e in outcome.entries}))
+        axis.grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    where = circumstances()
+    figure.suptitle(f"{data_name.replace('_', ' ')}, {where['gpu'] or str(where['cores']) + ' CPU cores'}", fontsize=10)
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    main()
