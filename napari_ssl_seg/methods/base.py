@@ -77,7 +77,8 @@ class View:
     """Something to look at: a tensor that the pretext made or used, never a copy made for display.
 
     ``data`` is (B, C, *spatial) for images, (B, *spatial) for label maps and masks, (B, N, 2 * dims) for boxes (start and
-    stop of each axis, in voxels of the patch), (N, 2) for curves, and a mapping for tables.
+    stop of each axis, in voxels of the patch; a box without extent is none), (N, 2) for curves, and a mapping from words
+    to numbers for tables.
     """
 
     name: str
@@ -85,7 +86,7 @@ class View:
     kind: ViewKind
     data: Any
     range: tuple[float, float] | None = None
-    """Values drawn as black and white; None: the data's own."""
+    """Values drawn as black and white; None: those of the scan, which `inspection.inspect` fills in."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,10 @@ class Method(ABC):
         """What a trained model makes of the sample (reconstruction, predicted classes, error); usually shown after `pretext.views`."""
         return ()
 
-    @abstractmethod
     def transfer(self, model: nn.Module) -> dict[str, Tensor]:
-        """What fine-tuning starts from: the backbone's weights, under the backbone's own names."""
+        """What fine-tuning starts from: the backbone's weights, encoder and decoder, under the backbone's own names.
+
+        A method whose model holds the backbone elsewhere than in ``model.backbone`` overrides this.
+        """
+        backbone: nn.Module = model.get_submodule("backbone")
+        return {name: tensor.detach().clone() for name, tensor in backbone.state_dict().items()}

@@ -1,0 +1,159 @@
+"""Masked image modelling for any network: hide blocks of a scan, restore them.
+
+Xie et al., "SimMIM: a Simple Framework for Masked Image Modeling", CVPR 2022 (arXiv 2111.09886), in the form in which
+the papers of this project use it as a baseline on a U-Net: blocks are hidden in the image, the whole network restores
+them, and the loss looks at the hidden voxels only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from napari_ssl_seg.methods.base import Batch, Losses, Method, MethodConfig, Pretext, View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+class SimMIMConfig(MethodConfig):
+    """Defaults of the U-Net baselines: three quarters masked, blocks of 16."""
+
+    mask_ratio: float = Field(
+        default=0.75,
+        ge=0.05,
+        le=0.95,
+        title="Share masked",
+        description="Share of the blocks that are hidden, exact. U-Net baselines and MAE: 0.75; SimMIM: 0.6.",
+        json_schema_extra={"basic": True},
+    )
+    block_size: int = Field(
+        default=16,
+        ge=2,
+        le=64,
+        title="Block size",
+        description=(
+            "Side of a hidden block; less where a patch has fewer than four blocks along an axis."
+            " U-Net baselines: 16; SimMIM: 32 of 192."
+        ),
+        json_schema_extra={"unit": "voxels", "basic": True},
+    )
+    fill: Literal["mean", "zero", "noise"] = Field(
+        default="mean",
+        title="Fill with",
+        description=(
+            "What hidden voxels hold: the mean of the visible ones, 0, or normal noise with their mean and deviation."
+            " SimMIM: a learnt token; U-Net baselines: 0."
+        ),
+    )
+    loss: Literal["l1", "mse"] = Field(
+        default="l1", title="Loss", description="On hidden voxels only. SimMIM: l1; MAE and U-Net baselines: mse."
+    )
+    normalise_target: bool = Field(
+        default=False,
+        title="Normalise target",
+        description="Restore each block with its mean removed and its deviation set to 1. MAE: yes; SimMIM: no.",
+    )
+
+
+class SimMIM(Method):
+    """Hides blocks of a scan; the network restores them from what is left."""
+
+    name = "simmim"
+    title = "SimMIM: masked image modelling"
+    paper = "Xie et al., SimMIM, CVPR 2022, arXiv 2111.09886"
+    dims = frozenset({2, 3})
+    Config: ClassVar[type[MethodConfig]] = SimMIMConfig
+
+    def pretext(self, batch: Batch, generator: torch.Generator) -> Pretext:
+        """Hide blocks.
+
+        Targets: ``mask``, bool (B, *spatial), True where hidden, and ``image`` (B, C, *spatial), what is to be restored;
+        with `normalise_target` also ``mean`` and ``deviation`` of each block, to undo it.
+        """
+        import torch
+
+        from napari_ssl_seg.pretext.masks import block_mask, block_statistics, fit_block
+
+        image, shape = batch.image, tuple(batch.image.shape[2:])
+        block = fit_block(shape, self.config.block_size)
+        drawn = block_mask(image.shape[0], shape, block, self.config.mask_ratio, generator)
+        share = float(drawn.double().mean())
+        mask = drawn.to(image.device)
+        inputs = torch.where(mask.unsqueeze(1), self._filling(image, mask, generator), image)
+        targets = {"mask": mask, "image": image}
+        if self.config.normalise_target:
+            mean, deviation = block_statistics(image, block)
+            targets = {"mask": mask, "image": (image - mean) / deviation, "mean": mean, "deviation": deviation}
+        target_title = "Target, each block normalised" if self.config.normalise_target else "Target"
+        return Pretext(
+            inputs=inputs,
+            targets=targets,
+            views=(
+                View("scan", "Scan", "image", image),
+                View("mask", "Hidden blocks", "mask", mask),
+                View("masked", "Masked scan (network input)", "image", inputs),
+                View(
+                    "target",
+                    target_title,
+                    "image",
+                    targets["image"],
+                    (-3.0, 3.0) if self.config.normalise_target else None,
+                ),
+            ),
+            stats={
+                "share_masked": share,
+                **{f"block_{axis}": float(side) for axis, side in zip("zyx"[-len(block) :], block, strict=True)},
+            },
+        )
+
+    def build(self, network: nn.Module) -> nn.Module:
+        """The backbone with a head that gives back its input's channels."""
+        from napari_ssl_seg.networks.heads import Restorer
+
+        return Restorer(network)  # type: ignore[arg-type]
+
+    def loss(self, model: nn.Module, pretext: Pretext) -> Losses:
+        """Mean error over the hidden voxels."""
+        from napari_ssl_seg.methods.losses import masked_error
+
+        restored = model(pretext.inputs).float()
+        error = masked_error(restored, pretext.targets["image"], pretext.targets["mask"], self.config.loss)
+        return Losses(total=error, parts={"restoration": error})
+
+    def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
+        """The restored scan, the same with the visible voxels put back, and the absolute error, in the scan's own units."""
+        import torch
+
+        targets = pretext.targets
+        with torch.no_grad():
+            restored = model(pretext.inputs).float()
+        original = targets["image"]
+        if "mean" in targets:
+            restored = restored * targets["deviation"] + targets["mean"]
+            original = original * targets["deviation"] + targets["mean"]
+        error = (restored - original).abs()
+        pasted = torch.where(targets["mask"].unsqueeze(1), restored, original)
+        low, high = float(original.min()), float(original.max())
+        return (
+            View("restored", "Restored", "image", restored, (low, high)),
+            View("pasted", "Restored, in its visible context", "image", pasted, (low, high)),
+            View("error", "Absolute error", "image", error, (0.0, max(high - low, 1e-6) / 2)),
+        )
+
+    def _filling(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+
+        if self.config.fill == "zero":
+            return torch.zeros_like(image)
+        spatial = tuple(range(2, image.ndim))
+        visible = (~mask).unsqueeze(1).to(image.dtype)
+        count = visible.sum(dim=spatial, keepdim=True).clamp(min=1)
+        mean = (image * visible).sum(dim=spatial, keepdim=True) / count
+        if self.config.fill == "mean":
+            return mean.expand_as(image)
+        deviation = (((image - mean) * visible).square().sum(dim=spatial, keepdim=True) / count).sqrt()
+        noise = torch.randn(image.shape, generator=generator, device=generator.device, dtype=image.dtype)
+        return mean + deviation * noise.to(image.device)
