@@ -5,17 +5,21 @@
     runs/RUN/
       run.json            what was asked for (`RunRecord`), written once
       events.jsonl        what happened (`Event`), appended to
-      checkpoints/        last.pt, best.pt: everything needed to go on
+      checkpoints/        last.pt, previous.pt, best.pt: everything needed to go on
       model.safetensors   weights; model.json says how to build the network
       predictions/        CASE.nii.gz
+      probabilities/      CASE.nii.gz, one channel a class, where they were asked for
+      previews/           latest.npz, what the network makes of a fixed scan
       scores.json         the table of scores of the latest evaluation
-      process.json        pid, start time and host of a run in a process of its own
+      process.json        pid, start time and host of the process that it goes on in
       heartbeat           touched while the run goes on
       stop, pause         present = asked to
 """
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +27,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_ssl_seg.errors import RunError
+from napari_ssl_seg.errors import RunError, UserError
 from napari_ssl_seg.files import inside, read_json, write_json, write_text
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 HEARTBEAT_SECONDS = 2.0
@@ -142,8 +145,17 @@ class Run:
         return events, offset + len(whole)
 
     def latest(self, kind: str) -> Event | None:
-        """The last event of that kind."""
-        return next((event for event in reversed(self.events()) if event.kind == kind), None)
+        """The last event of that kind; the file is read from its end, so a long one costs no more."""
+        mark = f'"kind": "{kind}"'.encode()
+        for line in _lines_backwards(self.events_path):
+            if mark in line:
+                try:
+                    event = Event.from_json(line.decode("utf-8", "replace"))
+                except ValueError:
+                    continue
+                if event.kind == kind:
+                    return event
+        return None
 
     # -- state ----------------------------------------------------------------------------------------------------
     @property
@@ -157,11 +169,29 @@ class Run:
 
     @property
     def alive(self) -> bool:
-        """Whether the heartbeat is recent."""
+        """Whether the run goes on somewhere.
+
+        On this machine the process is looked at: one of its own is alive as long as it runs, however slow its start or
+        a step; a thread of a program also has to show a recent heartbeat. From elsewhere there is only the heartbeat.
+        """
+        living = process_alive(self)
+        if living is False:
+            return False
+        if living and self.process.get("detached"):
+            return True
         try:
             return time.time() - (self.folder / "heartbeat").stat().st_mtime < SILENT_SECONDS
         except OSError:
             return False
+
+    @property
+    def process(self) -> dict[str, Any]:
+        """``pid``, ``create_time``, ``host`` and ``detached`` of the process that the run goes on in; empty if unknown."""
+        try:
+            value = read_json(self.folder / "process.json")
+        except UserError:
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def beat(self) -> None:
         """Say that the run goes on."""
@@ -209,12 +239,42 @@ class Run:
     def scores_path(self) -> Path:
         return self.folder / "scores.json"
 
-    def checkpoint_path(self, name: Literal["last", "best"]) -> Path:
+    @property
+    def probabilities(self) -> Path:
+        return self.folder / "probabilities"
+
+    @property
+    def log_path(self) -> Path:
+        """What a process of its own printed."""
+        return self.folder / "log.txt"
+
+    def checkpoint_path(self, name: Literal["last", "previous", "best"]) -> Path:
         return self.folder / "checkpoints" / f"{name}.pt"
 
     def prediction_path(self, case_id: str) -> Path:
         """Where the prediction of a case lies; raises UserError for an id that would lead out of the folder."""
         return inside(self.predictions, f"{case_id}.nii.gz")
+
+
+def process_alive(run: Run) -> bool | None:
+    """Whether the process noted in ``process.json`` still runs; None where that cannot be known from here.
+
+    A pid alone would do until it is given to another process; the start time tells the two apart.
+    """
+    process = run.process
+    if process.get("host") != platform.node() or not isinstance(process.get("pid"), int):
+        return None
+    import psutil
+
+    try:
+        found = psutil.Process(process["pid"])
+        return abs(found.create_time() - float(process.get("create_time", 0.0))) < 1.0 and (
+            found.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def list_runs(runs: Path) -> list[Run]:
@@ -249,3 +309,21 @@ def watch(run: Run, offset: int = 0, *, poll: float = 0.5) -> Iterator[Event]:
         if not events and run.state not in ("queued", "running", "paused"):
             return
         time.sleep(poll)
+
+
+def _lines_backwards(path: Path, block: int = 65536) -> Iterator[bytes]:
+    """The whole lines of a file, last one first."""
+    try:
+        stream = open(path, "rb")
+    except OSError:
+        return
+    with stream:
+        position = stream.seek(0, os.SEEK_END)
+        rest = b""
+        while position > 0:
+            start = max(0, position - block)
+            stream.seek(start)
+            lines = (stream.read(position - start) + rest).split(b"\n")
+            position, rest = start, lines[0]
+            yield from reversed(lines[1:])
+        yield rest

@@ -1,0 +1,97 @@
+"""Checkpoints: written whole, checked before the older one is let go, and read only when they verify.
+
+``last.pt`` is the newest, ``previous.pt`` the one before it, ``best.pt`` the best by validation. A file that a kill, a
+full disk or a flipped bit has spoiled is passed over for the next older one.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from napari_ssl_seg.errors import RunError
+from napari_ssl_seg.files import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, previous: Path | None = None) -> None:
+    """Write ``state`` (tensors and plain values) to ``path``; what was there before becomes ``previous``.
+
+    Raises
+    ------
+    UserError
+        When the disk is full or the folder cannot be written; the older checkpoints are unharmed.
+    """
+    import torch
+
+    with atomic_path(path) as temporary:
+        try:
+            torch.save({"format": FORMAT, **state}, temporary)
+            verify(temporary)
+        except RuntimeError as error:  # torch's zip writer says "unexpected pos ..." when the disk is full
+            raise OSError(28, f"the disk may be full: {_first_line(error)}") from error
+        if previous is not None and path.exists():
+            os.replace(path, previous)
+
+
+def load_checkpoint(*paths: Path) -> tuple[dict[str, Any], Path, list[str]] | None:
+    """The first of ``paths`` that verifies, on the CPU.
+
+    Returns
+    -------
+    (state, path, complaints) or None
+        ``complaints`` holds one sentence for each file passed over; None when there is no file at all.
+
+    Raises
+    ------
+    RunError
+        When there are files and none of them verifies.
+    """
+    import torch
+
+    complaints = []
+    for path in paths:
+        if not path.exists():
+            continue
+        try:
+            verify(path)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RunError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+            complaints.append(f"{path.name} is damaged ({_first_line(error)})")
+            continue
+        except Exception as error:  # pickle.UnpicklingError: its text advises an unsafe load, so it is not passed on
+            complaints.append(f"{path.name} is damaged ({type(error).__name__})")
+            continue
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            complaints.append(f"{path.name} was written by another version")
+            continue
+        return state, path, complaints
+    if complaints:
+        raise RunError(f"no checkpoint in {paths[0].parent} can be used: {'; '.join(complaints)}; start the run anew")
+    return None
+
+
+def verify(path: Path) -> None:
+    """Check every checksum in a checkpoint, which ``torch.load`` does not.
+
+    Raises
+    ------
+    RunError
+        Naming the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise RunError(f"{path} is not a whole checkpoint ({_first_line(error)})") from error
+    if damaged is not None:
+        raise RunError(f"{path} is damaged at {damaged}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
