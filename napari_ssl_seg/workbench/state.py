@@ -182,6 +182,10 @@ class Workbench:
             self._slice_index = index
             self.slice_changed.emit(index)
 
+    def slice_was_chosen(self, case_id: str) -> bool:
+        """Whether somebody has looked for a slice of that case already."""
+        return case_id in self._slices
+
     # -- runs -----------------------------------------------------------------------------------------------------
     @property
     def runs(self) -> list[Run]:

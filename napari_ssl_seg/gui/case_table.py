@@ -1,0 +1,247 @@
+"""The cases of a study as a table: a Qt model over what the study tells, a filter, and a small bar of labelled slices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QColor, QPainter
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStyledItemDelegate, QTableView
+
+from napari_ssl_seg.gui.style import ACCENT
+from napari_ssl_seg.workbench import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qtpy.QtWidgets import QStyleOptionViewItem, QWidget
+
+    from napari_ssl_seg.study import Case
+
+COLUMNS = ("Case", "Size, spacing", "Split", "Labels", "")
+CASE, SIZE, SPLIT, LABELS, FLAGS = range(5)
+SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
+_NOWHERE = QModelIndex()
+
+
+class CaseModel(QAbstractTableModel):
+    """Rows are cases; reads them, never changes them."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._cases: list[Case] = []
+        self._open: str | None = None
+
+    def set_cases(self, cases: Sequence[Case]) -> None:
+        """Show these."""
+        self.beginResetModel()
+        self._cases = list(cases)
+        self.endResetModel()
+
+    def set_open(self, case_id: str | None) -> None:
+        """Mark the case that is open."""
+        self._open = case_id
+        if self._cases:
+            last = self.index(len(self._cases) - 1, 0)
+            self.dataChanged.emit(self.index(0, 0), last, [Qt.ItemDataRole.FontRole])
+
+    def case_at(self, row: int) -> Case:
+        """The case of a row."""
+        return self._cases[row]
+
+    def row_of(self, case_id: str) -> int | None:
+        """The row of a case."""
+        return next((row for row, case in enumerate(self._cases) if case.id == case_id), None)
+
+    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:
+        return 0 if parent.isValid() else len(self._cases)
+
+    def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        case, column = self._cases[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(case, column)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tooltip(case, column)
+        if role == SORT_ROLE:
+            return self._order(case, column)
+        if role == Qt.ItemDataRole.UserRole:
+            return case
+        if role == Qt.ItemDataRole.FontRole and column == CASE and case.id == self._open:
+            from qtpy.QtGui import QFont
+
+            font = QFont()
+            font.setBold(True)
+            return font
+        return None
+
+    @staticmethod
+    def _text(case: Case, column: int) -> str:
+        if column == CASE:
+            return case.id
+        if column == SIZE:
+            return f"{words.size(case.shape)} · {words.spacing(case.spacing).removesuffix(' mm')}"
+        if column == SPLIT:
+            return case.split
+        if column == FLAGS:
+            return "⚠" if case.warnings else ""
+        return ""
+
+    @staticmethod
+    def _tooltip(case: Case, column: int) -> str:
+        if column == FLAGS and case.warnings:
+            return "\n".join(case.warnings)
+        if column == LABELS:
+            return labels_sentence(case)
+        if column == SIZE:
+            return f"{words.size(case.shape)} voxels of {words.spacing(case.spacing)} (feet-head × front-back × right-left)"
+        if column == SPLIT and case.split == "test":
+            return "test: never used for training or for choosing a checkpoint"
+        return case.id
+
+    @staticmethod
+    def _order(case: Case, column: int) -> Any:
+        if column == SIZE:
+            return int(case.shape[0] * case.shape[1] * case.shape[2])
+        if column == LABELS:
+            return labelled_share(case)
+        if column == FLAGS:
+            return len(case.warnings)
+        return case.id if column == CASE else f"{case.split} {case.id}"
+
+
+def labelled_share(case: Case) -> float:
+    """How much of a case is labelled, 0 to 1."""
+    if case.label is None:
+        return 0.0
+    if case.labelled_slices is None:
+        return 1.0
+    return len(case.labelled_slices) / max(1, case.shape[0])
+
+
+def labels_sentence(case: Case) -> str:
+    """What is labelled, in words."""
+    if case.label is None:
+        return "no labels"
+    if case.labelled_slices is None:
+        return f"labelled: {case.label.name}"
+    return f"{len(case.labelled_slices)} of {case.shape[0]} slices labelled: {case.label.name}"
+
+
+class CaseFilter(QSortFilterProxyModel):
+    """Keeps the cases that carry every word of the text somewhere in their row (also: ``labelled``, ``unlabelled``)."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._words: list[str] = []
+        self.setSortRole(SORT_ROLE)
+
+    def set_text(self, text: str) -> None:
+        """Filter by these words."""
+        self._words = text.lower().split()
+        self.invalidate()
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
+        model = self.sourceModel()
+        if not self._words or not isinstance(model, CaseModel):
+            return True
+        case = model.case_at(row)
+        flags = "warning" if case.warnings else ""
+        text = f"{case.id} {words.size(case.shape)} {case.split} {flags} ".lower()
+        state = "labelled" if case.label is not None else "unlabelled"
+        return all(word in text or word == state for word in self._words)
+
+
+class SliceBar(QStyledItemDelegate):
+    """Draws which slices are labelled as a small bar, feet at the left."""
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        super().paint(painter, option, index)
+        case = index.data(Qt.ItemDataRole.UserRole)
+        if case is None or painter is None:
+            return
+        area = QRectF(option.rect).adjusted(6, option.rect.height() / 2 - 4, -6, -(option.rect.height() / 2 - 4))
+        painter.save()
+        painter.setPen(QColor(128, 128, 128))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRect(area)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(ACCENT).lighter(130))
+        if case.label is not None and case.labelled_slices is None:
+            painter.drawRect(area.adjusted(1, 1, 0, 0))
+        elif case.label is not None:
+            width = area.width() / max(1, case.shape[0])
+            for index_ in case.labelled_slices:
+                painter.drawRect(
+                    QRectF(area.left() + index_ * width, area.top() + 1, max(1.5, width), area.height() - 1)
+                )
+        painter.restore()
+
+
+class CaseTable(QTableView):
+    """The table; ``opened(case id)`` on a double click or Return."""
+
+    opened = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.cases = CaseModel()
+        self.filter = CaseFilter()
+        self.filter.setSourceModel(self.cases)
+        self.setModel(self.filter)
+        self.setItemDelegateForColumn(LABELS, SliceBar(self))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setSortingEnabled(True)
+        self.sortByColumn(CASE, Qt.SortOrder.AscendingOrder)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
+        assert vertical is not None and horizontal is not None
+        vertical.hide()
+        vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        metrics = self.fontMetrics()
+        vertical.setDefaultSectionSize(metrics.height() + 8)
+        horizontal.setMinimumSectionSize(22)
+        horizontal.setSectionResizeMode(CASE, QHeaderView.ResizeMode.Stretch)
+        horizontal.setHighlightSections(False)
+        for column, text in (
+            (SIZE, "100×100×100 · 1×1×1"),
+            (SPLIT, "validation "),
+            (LABELS, "Labels  ▲"),
+            (FLAGS, "⚠ "),
+        ):
+            horizontal.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            self.setColumnWidth(column, metrics.horizontalAdvance(text) + 10)
+        self.doubleClicked.connect(self._open)
+        self.activated.connect(self._open)
+
+    def selected_case(self) -> str | None:
+        """Id of the selected case."""
+        index = self.currentIndex()
+        return index.data(Qt.ItemDataRole.UserRole).id if index.isValid() else None
+
+    def select_case(self, case_id: str | None) -> None:
+        """Select the row of a case, where the filter shows it, and mark it as the open one."""
+        self.cases.set_open(case_id)
+        row = self.cases.row_of(case_id) if case_id is not None else None
+        if row is not None:
+            index = self.filter.mapFromSource(self.cases.index(row, 0))
+            if index.isValid():
+                self.setCurrentIndex(index)
+                self.scrollTo(index)
+
+    def _open(self, index: QModelIndex) -> None:
+        case = index.data(Qt.ItemDataRole.UserRole)
+        if case is not None:
+            self.opened.emit(case.id)

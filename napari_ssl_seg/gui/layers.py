@@ -1,0 +1,234 @@
+"""Layers of a case, named and coloured stably: made once, filled again afterwards, never piled up.
+
+Our layers carry their case and role in ``layer.metadata["napari_ssl_seg"]``. A layer that a user made is never touched,
+also where it bears the same name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer, Shapes
+
+    from napari_ssl_seg.study import ClassInfo
+
+KEY = "napari_ssl_seg"
+MASK_COLOUR = "#56b4e9"
+BOX_COLOUR = "#f0e442"
+
+
+def layer_name(case_id: str, *parts: str) -> str:
+    """``07`` and ``fdas``, ``fused`` -> ``case 07 | fdas | fused``; an id that has a word in it stands for itself."""
+    head = case_id if any(character.isalpha() for character in case_id) else f"case {case_id}"
+    return " | ".join((head, *parts))
+
+
+def layer_tag(layer: Layer) -> dict[str, Any] | None:
+    """Case, role and group of a layer of ours; None for any other."""
+    tag = layer.metadata.get(KEY)
+    return tag if isinstance(tag, dict) else None
+
+
+def own_layers(viewer: ViewerModel, *, case: str | None = None, group: str | None = None) -> list[Layer]:
+    """Our layers, of one case and of one group where these are named, in the viewer's order."""
+    found = []
+    for layer in viewer.layers:
+        tag = layer_tag(layer)
+        if tag is not None and case in (None, tag.get("case")) and group in (None, tag.get("group")):
+            found.append(layer)
+    return found
+
+
+def remove_own(viewer: ViewerModel, layers: Iterable[Layer]) -> None:
+    """Take layers of ours away."""
+    for layer in list(layers):
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+
+def find_own(viewer: ViewerModel, name: str, kind: type | None = None) -> Layer | None:
+    """Our layer of that name."""
+    for layer in viewer.layers:
+        if layer.name == name and layer_tag(layer) is not None and (kind is None or isinstance(layer, kind)):
+            return layer
+    return None
+
+
+def show_image(
+    viewer: ViewerModel,
+    name: str,
+    data: np.ndarray,
+    *,
+    placement: Mapping[str, Any],
+    tag: Mapping[str, Any],
+    contrast: tuple[float, float] | None = None,
+    visible: bool = True,
+    **options: Any,
+) -> Image:
+    """Show ``data`` (z, y, x) as the image layer ``name``.
+
+    ``placement`` holds scale, translate, units, axis_labels and metadata (`volumes.layer_kwargs`). Contrast limits that
+    the user set on the layer stay, unless ``contrast`` is given.
+    """
+    from napari.layers import Image
+
+    layer = find_own(viewer, name)
+    if not isinstance(layer, Image):
+        _make_room(viewer, layer)
+        limits = contrast if contrast is not None else robust_range(data)
+        return viewer.add_image(
+            data,
+            name=name,
+            visible=visible,
+            contrast_limits=limits,
+            **{"colormap": "gray", "interpolation2d": "nearest", **options},
+            **_placed(placement, tag),
+        )
+    layer.data = data
+    _move(layer, placement, tag)
+    if contrast is not None:
+        layer.contrast_limits = contrast
+    layer.visible = visible
+    return layer
+
+
+def show_labels(
+    viewer: ViewerModel,
+    name: str,
+    data: np.ndarray,
+    *,
+    placement: Mapping[str, Any],
+    tag: Mapping[str, Any],
+    colours: Mapping[int | None, Any] | None = None,
+    visible: bool = True,
+    editable: bool = False,
+    opacity: float = 0.5,
+) -> Labels:
+    """Show ``data`` (z, y, x; whole numbers) as the labels layer ``name``; ``colours`` as of `class_colours`."""
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colormap = DirectLabelColormap(color_dict=dict(colours)) if colours is not None else None
+    data = compact(data)
+    layer = find_own(viewer, name)
+    if not isinstance(layer, Labels):
+        _make_room(viewer, layer)
+        extra = {"colormap": colormap} if colormap is not None else {}
+        layer = viewer.add_labels(data, name=name, visible=visible, opacity=opacity, **extra, **_placed(placement, tag))
+    else:
+        layer.data = data
+        _move(layer, placement, tag)
+        if colormap is not None:
+            layer.colormap = colormap
+        layer.visible = visible
+    layer.editable = editable
+    return layer
+
+
+def show_mask(viewer: ViewerModel, name: str, data: np.ndarray, **options: Any) -> Labels:
+    """Show a mask (z, y, x) in one colour."""
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent", 1: MASK_COLOUR}
+    return show_labels(viewer, name, (np.asarray(data) != 0).astype(np.uint8), **{"colours": colours, **options})
+
+
+def show_boxes(
+    viewer: ViewerModel,
+    name: str,
+    boxes: np.ndarray,
+    *,
+    placement: Mapping[str, Any],
+    tag: Mapping[str, Any],
+    visible: bool = True,
+    colour: str = BOX_COLOUR,
+) -> Shapes:
+    """Show boxes, (N, 6): start and stop of each of z, y, x in voxels, as rectangles on every slice that they cover."""
+    from napari.layers import Shapes
+
+    rectangles = box_rectangles(boxes)
+    layer = find_own(viewer, name)
+    if layer is not None:
+        index = viewer.layers.index(layer)
+        viewer.layers.remove(layer)
+    else:
+        index = len(viewer.layers)
+    shapes = Shapes(
+        rectangles or None,
+        ndim=3,
+        shape_type="rectangle",
+        name=name,
+        edge_color=colour,
+        face_color="transparent",
+        edge_width=0.6,
+        visible=visible,
+        **_placed(placement, tag),
+    )
+    viewer.layers.insert(min(index, len(viewer.layers)), shapes)
+    return shapes
+
+
+def box_rectangles(boxes: np.ndarray, *, most: int = 2000) -> list[np.ndarray]:
+    """Corners (4, 3) of the rectangles that boxes (N, 6) cut out of each slice; at most ``most`` of them."""
+    rectangles = []
+    for z0, z1, y0, y1, x0, x1 in np.asarray(boxes, dtype=float).reshape(-1, 6):
+        for z in range(int(z0), max(int(z0) + 1, int(z1))):
+            low, high = (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)
+            rectangles.append(
+                np.array([(z, low[0], low[1]), (z, low[0], high[1]), (z, high[0], high[1]), (z, high[0], low[1])])
+            )
+    return rectangles[:most]
+
+
+def class_colours(classes: Sequence[ClassInfo]) -> dict[int | None, Any]:
+    """Colour by label value, as `DirectLabelColormap` wants it; a value that is no class is drawn in grey."""
+    colours: dict[int | None, Any] = {None: "#999999", 0: "transparent"}
+    colours.update({item.value: item.color for item in classes})
+    return colours
+
+
+def robust_range(data: np.ndarray) -> tuple[float, float]:
+    """The 1st and 99th percentile of what is finite, from at most about 200,000 voxels; never an empty range."""
+    flat = np.asarray(data).reshape(-1)
+    flat = flat[:: max(1, flat.size // 200_000)].astype(np.float64)
+    flat = flat[np.isfinite(flat)]
+    if flat.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(flat, (1, 99)))
+    if high <= low:
+        low, high = float(flat.min()), float(flat.max())
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def compact(data: np.ndarray) -> np.ndarray:
+    """Labels in the smallest unsigned type that holds them (napari steps through uint8 and uint16 twice as fast)."""
+    data = np.asarray(data)
+    if data.dtype in (np.uint8, np.uint16):
+        return data
+    low, high = (int(data.min()), int(data.max())) if data.size else (0, 0)
+    if low < 0:
+        return data.astype(np.int32)
+    return data.astype(np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.int32)
+
+
+def _placed(placement: Mapping[str, Any], tag: Mapping[str, Any]) -> dict[str, Any]:
+    placed = dict(placement)
+    placed["metadata"] = {**placed.get("metadata", {}), KEY: dict(tag)}
+    return placed
+
+
+def _move(layer: Layer, placement: Mapping[str, Any], tag: Mapping[str, Any]) -> None:
+    for name in ("scale", "translate"):
+        if name in placement and not np.array_equal(getattr(layer, name), placement[name]):
+            setattr(layer, name, placement[name])
+    layer.metadata = {**layer.metadata, **placement.get("metadata", {}), KEY: dict(tag)}
+
+
+def _make_room(viewer: ViewerModel, layer: Layer | None) -> None:
+    """A layer of ours of another kind gives its name away."""
+    if layer is not None:
+        viewer.layers.remove(layer)
