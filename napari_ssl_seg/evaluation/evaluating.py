@@ -1,0 +1,293 @@
+"""From prediction files to a table of scores: the runs of a study, or two folders."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ssl_seg.errors import RunError, StudyError, UserError, VolumeError
+from napari_ssl_seg.evaluation.metrics import (
+    ABSENT,
+    DISTANCE_METRICS,
+    METRICS,
+    MISSED,
+    NAN,
+    TOLERANCE_MM,
+    check_metrics,
+    measure,
+    score,
+)
+from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
+from napari_ssl_seg.training.events import Event
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_ssl_seg.study import Case, Study
+    from napari_ssl_seg.training.runs import Run
+    from napari_ssl_seg.volumes import Volume
+
+NO_FILE = "no prediction file"
+
+
+def evaluate(
+    study: Study,
+    runs: Sequence[Run | str] | None = None,
+    split: str | None = "test",
+    metrics: Sequence[str] = tuple(METRICS),
+    *,
+    tolerance: float = TOLERANCE_MM,
+) -> Generator[Event, None, ScoreTable]:
+    """Score the predictions of runs against the study's labels.
+
+    Yields a ``score`` event for each row and a ``progress`` event for each case; writes each run's ``scores.json``.
+    A case without a prediction file counts as missed, and its note says so. Where only some slices of a case are
+    labelled, overlap is counted on those, and distances are not defined.
+
+    Parameters
+    ----------
+    runs
+        Runs or their ids; default: every fine-tuned run that has predictions for the split.
+    split
+        ``train``, ``validation``, ``test``; ``all`` or None for every labelled case.
+    metrics, tolerance
+        As for `score`.
+
+    Returns
+    -------
+    ScoreTable
+        One row a run, case and class of the study.
+
+    Raises
+    ------
+    UserError
+        When there is nothing to score, or a prediction does not lie on the grid of its reference.
+    """
+    names = check_metrics(metrics)
+    cases = study.cases(split=None if split in (None, "all") else split, labelled=True)
+    if not cases:
+        raise StudyError(f"{study.folder} has no labelled case in split {split}; choose another split or add labels")
+    chosen = _with_predictions(study, runs, cases, split)
+    classes = {info.value: info.name for info in study.classes}
+    clock = _Clock("evaluate", len(chosen) * len(cases))
+    tables = []
+    for run in chosen:
+        title = run.record.title or run.id
+        rows: list[ScoreRow] = []
+        for case in cases:
+            reference = study.label(case.id, purpose="evaluate")
+            if reference is None:
+                raise StudyError(f"the label of case {case.id} is gone; put the file back or remove the case")
+            found = _score_case(
+                _prediction(run.prediction_path(case.id), reference, f"case {case.id}, run {run.id}"),
+                reference,
+                tuple(classes),
+                case.labelled_slices,
+                names,
+                tolerance,
+            )
+            for label, values in found.items():
+                rows.append(_row(run.id, title, case.id, case.split, label, classes, values))
+                yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run.id)
+            yield clock.tick(run.id)
+        table = ScoreTable(tuple(rows))
+        table.to_json(
+            run.scores_path,
+            run=run.id,
+            split=split or "all",
+            tolerance_mm=tolerance,
+            created=time.time(),
+            fingerprint=study.fingerprint([case.id for case in cases]),
+        )
+        tables.append(table)
+    return ScoreTable.merged(tables)
+
+
+def evaluate_folders(
+    pred: str | os.PathLike[str],
+    ref: str | os.PathLike[str],
+    *,
+    labels: Sequence[int] | None = None,
+    classes: Mapping[int, str] | None = None,
+    metrics: Sequence[str] = tuple(METRICS),
+    tolerance: float = TOLERANCE_MM,
+    title: str | None = None,
+) -> Generator[Event, None, ScoreTable]:
+    """Score a folder of predictions, from any framework, against a folder of references.
+
+    Files are paired by their name without extension. A reference without a prediction counts as missed; a prediction
+    without a reference is left out with a warning.
+
+    Parameters
+    ----------
+    pred, ref
+        Folders with label maps.
+    labels
+        Values to score in every case; default: those that occur in any of the references or predictions of a case.
+    classes
+        Names by label value.
+    title
+        What tables call the predictions; default: the folder's name.
+
+    Raises
+    ------
+    UserError
+        When no name is in both folders, or a pair does not lie on one grid.
+    """
+    from napari_ssl_seg.volumes import read_volume
+
+    names = check_metrics(metrics)
+    predictions, references = _by_stem(pred), _by_stem(ref)
+    shared = [stem for stem in references if stem in predictions]
+    if not shared:
+        raise UserError(
+            f"no label map in {pred} has the name of one in {ref};"
+            " predictions are paired with references by file name, without extension: rename one or the other"
+        )
+    run = _folder_name(pred)
+    extra = [stem for stem in predictions if stem not in references]
+    if extra:
+        yield Event("warning", {"message": f"no reference for {_some(extra)}: left out"}, run)
+    lacking = [stem for stem in references if stem not in predictions]
+    if lacking:
+        yield Event("warning", {"message": f"no prediction for {_some(lacking)}: counted as missed"}, run)
+    clock = _Clock("evaluate", len(references))
+    rows: list[ScoreRow] = []
+    for stem, path in references.items():
+        reference = read_volume(path, role="label")
+        prediction = _prediction(predictions.get(stem), reference, f"case {stem}")
+        found = _score_case(prediction, reference, labels, None, names, tolerance)
+        for label, values in found.items():
+            rows.append(_row(run, title or run, stem, "", label, classes or {}, values))
+            yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run)
+        yield clock.tick(run)
+    return ScoreTable(tuple(rows))
+
+
+def _folder_name(folder: str | os.PathLike[str]) -> str:
+    """The last part of a folder's path."""
+    from pathlib import Path
+
+    return Path(folder).resolve().name
+
+
+def _with_predictions(
+    study: Study, runs: Sequence[Run | str] | None, cases: Sequence[Case], split: str | None
+) -> list[Run]:
+    def predicted(run: Run) -> bool:
+        return any(run.prediction_path(case.id).exists() for case in cases)
+
+    if runs is None:
+        chosen = [run for run in study.runs() if run.record.kind == "finetune" and predicted(run)]
+        if not chosen:
+            raise RunError(
+                f"no run of {study.folder} has predictions for split {split};"
+                " make them with `napari-ssl-seg predict STUDY --run RUN`"
+            )
+        return chosen
+    chosen = [study.run(run) if isinstance(run, str) else run for run in runs]
+    for run in chosen:
+        if not predicted(run):
+            raise RunError(
+                f"run {run.id} has no predictions for split {split};"
+                f" make them with `napari-ssl-seg predict STUDY --run {run.id}`"
+            )
+    return chosen
+
+
+def _prediction(path: Path | None, reference: Volume, what: str) -> Volume | None:
+    """The prediction, on the reference's grid; None where there is no file."""
+    from napari_ssl_seg.volumes import geometry_mismatch, read_volume
+
+    if path is None or not path.exists():
+        return None
+    prediction = read_volume(path, role="label")
+    mismatch = geometry_mismatch(prediction.geometry, reference.geometry)
+    if mismatch is not None:
+        raise VolumeError(
+            f"{path} does not lie on the grid of its reference ({what}): {mismatch};"
+            " predict on the scan that was labelled, or resample with nearest neighbour"
+        )
+    return prediction
+
+
+def _score_case(
+    prediction: Volume | None,
+    reference: Volume,
+    labels: Sequence[int] | None,
+    labelled_slices: Sequence[int] | None,
+    metrics: Sequence[str],
+    tolerance: float,
+) -> dict[int, dict[str, float | str]]:
+    if prediction is None:
+        return _missed(reference, labels, metrics, tolerance)
+    first, second = prediction.array, reference.array
+    if labels is not None:  # a class that the study does not know is an error of the prediction, and is shown
+        labels = sorted({*labels, *np.unique(first).tolist(), *np.unique(second).tolist()} - {0})
+    if labelled_slices is None or len(labelled_slices) == second.shape[0]:
+        return score(first, second, reference.spacing, labels, metrics, tolerance=tolerance)
+    kept = list(labelled_slices)
+    found = score(first[kept], second[kept], reference.spacing, labels, metrics, tolerance=tolerance)
+    for values in found.values():
+        values.update(dict.fromkeys(DISTANCE_METRICS.intersection(metrics), NAN))
+        note = f"{len(kept)} of {second.shape[0]} slices labelled: no distances"
+        values["note"] = f"{values['note']}; {note}" if values["note"] else note
+    return found
+
+
+def _missed(
+    reference: Volume, labels: Sequence[int] | None, metrics: Sequence[str], tolerance: float
+) -> dict[int, dict[str, float | str]]:
+    values, counts = np.unique(reference.array, return_counts=True)
+    present = {int(value): int(count) for value, count in zip(values, counts, strict=True) if value != 0}
+    voxel = float(np.prod(reference.spacing))
+    result = {}
+    for label in sorted({*present, *(labels or ())}):
+        found = measure((0, present.get(label, 0), 0), voxel, None, metrics=metrics, tolerance=tolerance)
+        result[label] = {**found, "note": f"{MISSED if label in present else ABSENT} ({NO_FILE})"}
+    return result
+
+
+def _row(
+    run: str,
+    title: str,
+    case: str,
+    split: str,
+    label: int,
+    classes: Mapping[int, str],
+    values: Mapping[str, Any],
+) -> ScoreRow:
+    numbers = {name: float(value) for name, value in values.items() if name != "note"}
+    return ScoreRow(run, title, case, split, label, classes.get(label, f"label {label}"), numbers, str(values["note"]))
+
+
+def _by_stem(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    from pathlib import Path
+
+    from napari_ssl_seg.volumes import find_volumes, volume_stem
+
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder} is not a folder; give the one that holds the label maps")
+    return {volume_stem(path): path for path in find_volumes(folder)}
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+class _Clock:
+    """Counts what is done and guesses what is left."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done, self.start = what, total, 0, time.monotonic()
+
+    def tick(self, run: str | None) -> Event:
+        self.done += 1
+        left = (time.monotonic() - self.start) / self.done * (self.total - self.done)
+        data = {"what": self.what, "done": self.done, "total": self.total, "seconds_left": round(left, 1)}
+        return Event("progress", data, run)

@@ -1,0 +1,161 @@
+"""The same metrics for every slice of a volume, each slice an image of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.evaluation.metrics import (
+    ABSENT,
+    DISTANCE_METRICS,
+    METRICS,
+    TOLERANCE_MM,
+    check_metrics,
+    measure,
+)
+from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair
+from napari_ssl_seg.evaluation.surfaces import surface_distances
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """Slice by label. Distances are within the slice, in mm."""
+
+    labels: tuple[int, ...]
+    metrics: tuple[str, ...]
+    values: Mapping[str, NDArray[np.float64]]
+    """By metric: (slices, labels); NaN where not defined."""
+    notes: NDArray[np.str_]
+    """(slices, labels): why a value is not defined; empty where it is."""
+    axis: int = 0
+
+    @property
+    def n_slices(self) -> int:
+        return self.notes.shape[0]
+
+    def at(self, index: int, label: int) -> dict[str, float | str]:
+        """One slice and label, as `score` returns it; raises KeyError for a label that is not in the table."""
+        if label not in self.labels:
+            raise KeyError(label)
+        column = self.labels.index(label)
+        found: dict[str, float | str] = {name: float(self.values[name][index, column]) for name in self.metrics}
+        return {**found, "note": str(self.notes[index, column])}
+
+    def column(self, metric: str, label: int | None = None) -> NDArray[np.float64]:
+        """(slices,): the metric of one label, or the mean over labels."""
+        if label is None:
+            return self.mean_over_labels(metric)
+        return np.asarray(self.values[metric][:, self.labels.index(label)])
+
+    def mean_over_labels(self, metric: str) -> NDArray[np.float64]:
+        """(slices,): mean over the labels for which the metric is defined; NaN where it is for none."""
+        table = self.values[metric]
+        known = np.isfinite(table)
+        count = known.sum(axis=1)
+        total = np.where(known, table, 0.0).sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def worst(self, n: int | None = None, metric: str = "dice", label: int | None = None) -> list[int]:
+        """Slice indices from the worst on; slices for which the metric is not defined are left out."""
+        values = self.column(metric, label)
+        info = METRICS[metric]
+        badness = -values if info.larger_is_better else values if info.larger_is_better is False else np.abs(values)
+        known = np.flatnonzero(np.isfinite(badness))
+        return known[np.argsort(-badness[known], kind="stable")][:n].tolist()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN becomes None."""
+        return {
+            "axis": self.axis,
+            "labels": list(self.labels),
+            "metrics": list(self.metrics),
+            "values": {
+                name: [[value if np.isfinite(value) else None for value in row] for row in self.values[name].tolist()]
+                for name in self.metrics
+            },
+            "notes": self.notes.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SliceTable:
+        """The inverse of `to_dict`; raises UserError for anything else."""
+        try:
+            labels, metrics = tuple(int(label) for label in data["labels"]), tuple(data["metrics"])
+            shape = (len(data["notes"]), len(labels))
+            return cls(
+                labels=labels,
+                metrics=metrics,
+                values={name: np.array(data["values"][name], dtype=float).reshape(shape) for name in metrics},
+                notes=np.array(data["notes"], dtype="U32").reshape(shape),
+                axis=int(data["axis"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"this is no table of slices ({error!r}); delete it and it is made anew") from error
+
+
+def score_slices(
+    pred: ArrayLike,
+    ref: ArrayLike,
+    spacing: Sequence[float] | float,
+    axis: int = 0,
+    labels: Sequence[int] | None = None,
+    metrics: Sequence[str] = ("dice", "assd"),
+    *,
+    tolerance: float = TOLERANCE_MM,
+) -> SliceTable:
+    """Score every slice along ``axis`` as a 2D image of its own.
+
+    Parameters
+    ----------
+    pred, ref : array, (z, y, x)
+        Label maps on one grid; 0 is the background.
+    spacing : (z, y, x)
+        mm per voxel. Volume differences are of the slab that a slice stands for.
+    axis
+        0 axial, 1 coronal, 2 sagittal.
+    labels, metrics, tolerance
+        As for `score`.
+
+    Raises
+    ------
+    UserError
+        As `score` does, and when the maps are not volumes.
+    """
+    names = check_metrics(metrics)
+    if np.ndim(pred) != 3 or axis not in (-3, -2, -1, 0, 1, 2):
+        raise UserError(
+            f"slices need volumes of 3 axes and an axis of 0, 1 or 2, not {np.ndim(pred)} axes and axis {axis}"
+        )
+    axis %= 3
+    pair = prepare_pair(pred, ref, spacing, labels)
+    counts = count_labels(pair, axis)
+    distances = {}
+    if DISTANCE_METRICS.intersection(names):
+        distances = {
+            (found.slice_index, found.label_index): (found.from_pred, found.from_ref)
+            for found in surface_distances(pair, slice_axis=axis)
+        }
+    shape = (pair.shape[axis], len(pair.labels))
+    values = {name: np.full(shape, np.nan) for name in names}
+    notes = np.full(shape, ABSENT, dtype="U32")
+    voxel, start = float(np.prod(pair.spacing)), pair.offset[axis]
+    for row, column in np.argwhere((counts[0] > 0) | (counts[1] > 0)).tolist():
+        measured = measure(
+            [int(part[row, column]) for part in counts],
+            voxel,
+            distances.get((row, column)),
+            metrics=names,
+            tolerance=tolerance,
+        )
+        for name in names:
+            values[name][start + row, column] = measured[name]
+        notes[start + row, column] = measured["note"]
+    return SliceTable(labels=pair.labels, metrics=names, values=values, notes=notes, axis=axis)
