@@ -1,0 +1,81 @@
+"""Fingerprints of files, made in the same pass that verifies the checksum of a compressed one."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from napari_ssl_seg.errors import VolumeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+CHUNK = 2**20
+NIFTI_HEADER = 352
+"""Bytes before the first possible voxel; headers differ between copies that hold the same scan."""
+
+
+class FileHash(NamedTuple):
+    """What a file is known by."""
+
+    sha256: str
+    """Of its bytes, as `sha256sum` gives it."""
+    content: str
+    """Of what is in it: unpacked, and for NIfTI without the header. A re-compressed copy has the same."""
+
+
+def hash_file(path: Path) -> FileHash:
+    """Hash a file, or every file of a folder (a DICOM series).
+
+    Raises
+    ------
+    VolumeError
+        When it cannot be read, or is a gzip stream that is cut short or damaged.
+    """
+    try:
+        if path.is_dir():
+            parts = [hash_file(part) for part in sorted(path.iterdir()) if part.is_file()]
+            return FileHash(combine(part.sha256 for part in parts), combine(part.content for part in parts))
+        with path.open("rb") as stream:
+            tee = _Tee(stream)
+            compressed = stream.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
+            nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+            content = _drain(gzip.GzipFile(fileobj=tee, mode="rb") if compressed else tee, NIFTI_HEADER if nifti else 0)  # type: ignore[arg-type]
+            return FileHash(tee.digest.hexdigest(), content)
+    except EOFError as error:
+        raise VolumeError(f"{path} is cut short (its gzip stream ends too early); get the file again") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise VolumeError(f"{path} is damaged (its gzip stream is wrong: {error}); get the file again") from error
+    except OSError as error:
+        raise VolumeError(
+            f"{path} cannot be read ({error.strerror or error}); check the drive and its rights"
+        ) from error
+
+
+def combine(digests: Iterable[str]) -> str:
+    """One SHA-256 (hex) over several, in their order; a single one stays as it is."""
+    parts = list(digests)
+    return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class _Tee:
+    """A file that hashes what is read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.digest = stream, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self.stream.read(size)
+        self.digest.update(block)
+        return block
+
+
+def _drain(stream: BinaryIO, skip: int) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(CHUNK):
+        digest.update(block[skip:])
+        skip = max(skip - len(block), 0)
+    return digest.hexdigest()

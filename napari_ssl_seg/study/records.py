@@ -1,0 +1,103 @@
+"""What a study says about its cases: plain, frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from napari_ssl_seg.volumes import Geometry
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Purpose = Literal["train", "choose", "predict", "evaluate", "show"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+class Case(NamedTuple):
+    """One scan with what is known of it without reading its voxels.
+
+    A named tuple and not a dataclass because a window lists 100,000 of them, and a tuple is made three times faster.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    """One file, or one file a channel."""
+    label: Path | None
+    group: str
+    """What must not be torn apart by the split, usually the patient."""
+    split: Split
+    shape: tuple[int, int, int]
+    """Voxels along z, y, x as held."""
+    spacing: tuple[float, float, float]
+    """mm along z, y, x."""
+    channels: int
+    dtype: str
+    """Voxel type of the image file."""
+    fingerprint: str
+    """SHA-256 (hex) of the image file's bytes; of the files' SHA-256, one after the other, where there are several."""
+    label_fingerprint: str | None
+    """SHA-256 (hex) of the label file's bytes."""
+    label_values: tuple[int, ...]
+    """Values other than 0 in the label file, ascending."""
+    labelled_slices: tuple[int, ...] | None
+    """Axial slices that count as labelled; None: all."""
+    warnings: tuple[str, ...]
+    frame: int | None = None
+    """Which time point of a 4D file; None where the file holds one scan."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a label with at least one slice that counts."""
+        return self.label is not None and self.labelled_slices != ()
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """A labelled structure."""
+
+    value: int
+    """As in the label files, 1 to 65535."""
+    name: str
+    color: str
+    """``"#rrggbb"``."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that was left out, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A normalised image, as patches are cut from it."""
+
+    case_id: str
+    array: np.ndarray
+    """float32, (C, z, y, x). Shared by everyone who asks for the scan, and therefore read-only."""
+    geometry: Geometry
+    note: str | None
+    """What the normalisation had to say (a constant image, values that are not numbers), or None."""
+
+
+class StudySettings(BaseModel):
+    """What was chosen when the study was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    seed: int = 0
+    split: tuple[float, float, float] = Field((70.0, 10.0, 20.0), description="per cent for train, validation, test")
+    normalisation: str = "percentile"
+    four_d: Literal["channels", "time"] = "channels"
+    sparse_labels: bool = Field(False, description="axial slices without any label count as unlabelled")
+    created: float = Field(0.0, description="seconds since 1970")

@@ -1,0 +1,418 @@
+"""The study: cases, splits, classes and runs of one folder, and the one gate through which voxels are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from napari_ssl_seg.errors import LeakageError, StudyError, VolumeError
+from napari_ssl_seg.study.cache import ByteCache, default_limit
+from napari_ssl_seg.study.classes import check_color, check_name, check_value, class_color
+from napari_ssl_seg.study.creation import create_study
+from napari_ssl_seg.study.database import Database
+from napari_ssl_seg.study.importing import examine_label
+from napari_ssl_seg.study.records import PURPOSES, SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
+from napari_ssl_seg.study.split import seeded_order
+from napari_ssl_seg.volumes import Volume, normalise, read_header, read_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_ssl_seg.study.importing import FourD, OnProblem, Progress
+    from napari_ssl_seg.study.layouts import Images, Labels
+    from napari_ssl_seg.study.split import Groups
+    from napari_ssl_seg.training.runs import Run
+
+
+class Study:
+    """A study folder. Safe to use from several threads; what is stored is read when asked for.
+
+    Images and labels are referred to where they lie, and never changed or moved.
+
+    Parameters
+    ----------
+    folder :
+        One that `create` made.
+    cache_bytes :
+        How much memory normalised scans and labels may take; by default a quarter of what is free.
+
+    Raises
+    ------
+    StudyError
+        When there is no study, or its database is damaged, of another program, or of another version.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, cache_bytes: int | None = None) -> None:
+        self.folder = Path(folder).absolute()
+        self._database = Database(self.folder)
+        self.settings: StudySettings = self._database.settings
+        self._cache: ByteCache[Scan | Volume] = ByteCache(
+            default_limit() if cache_bytes is None else cache_bytes, lambda held: held.array.nbytes
+        )
+
+    # -- making and opening -----------------------------------------------------------------------------------------
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        images: Images,
+        labels: Labels = None,
+        split: Iterable[float] | str = (70, 10, 20),
+        seed: int = 0,
+        groups: Groups = None,
+        normalisation: str = "percentile",
+        classes: Mapping[int | str, str] | Iterable[str] | None = None,
+        four_d: FourD = "channels",
+        sparse_labels: bool = False,
+        on_problem: OnProblem = "skip",
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Study:
+        """Make a study of scans on disk, whole or not at all.
+
+        Parameters
+        ----------
+        folder :
+            Where the study's own files go; there must be no study yet.
+        images :
+            A folder (with subfolders), a file, or a list of files, in which a tuple of files is the channels of one case.
+            nnU-Net's ``_0000`` suffixes and the ``dataset.json`` of the Medical Segmentation Decathlon are understood.
+        labels :
+            A folder or list of files, paired with the images by name; a mapping of case id -> file; or None.
+        split :
+            Per cent of the cases for train, validation and test. Groups stay whole. Where some cases have labels and
+            others do not, the percentages are of the labelled groups, and groups without labels go to train. Train gets
+            at least one group, then test, then validation, where there are enough.
+        seed :
+            Of the draw; the same cases and seed give the same split on every machine.
+        groups :
+            Which cases belong together, usually scans of a patient: a mapping of case id -> group, or a regular
+            expression for the file name such as ``r"(patient\\d+)"``. None: each case by itself. Copies of one scan are
+            always kept together.
+        normalisation :
+            A name of `napari_ssl_seg.volumes.list_normalisations`.
+        classes :
+            Names by value, or in the order of the values 1, 2, ...
+        four_d :
+            What the fourth axis of a file is; each time point becomes a case of its own (``..._t00``), in one group.
+        sparse_labels :
+            Whether axial slices without any label count as unlabelled, rather than as background.
+        on_problem :
+            "skip" leaves out files that cannot be used and lists them in `problems` (where only its label cannot be used
+            a case stays in, unlabelled); "raise" refuses everything at the first.
+        name :
+            What windows call the study; the folder's name if None.
+        progress :
+            Called as ``progress(done, total, path)`` in this thread; what it raises ends the import, and nothing remains.
+
+        Raises
+        ------
+        StudyError
+            When there is a study already, no image can be used, or an argument is wrong.
+        """
+        return cls(
+            create_study(
+                folder,
+                images=images,
+                labels=labels,
+                name=name,
+                split=split,
+                seed=seed,
+                groups=groups,
+                normalisation=normalisation,
+                classes=classes,
+                four_d=four_d,
+                sparse_labels=sparse_labels,
+                on_problem=on_problem,
+                progress=progress,
+            )
+        )
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Study:
+        """Open a study; takes milliseconds, however many cases there are."""
+        return cls(folder)
+
+    def close(self) -> None:
+        """Give back memory and the database file; the study may be used again afterwards."""
+        self._cache.clear()
+        self._database.close()
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[Study], tuple[Path]]:
+        return type(self), (self.folder,)
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r})"
+
+    # -- what it holds ----------------------------------------------------------------------------------------------
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.folder / "cache"
+
+    def cases(self, split: str | None = None, labelled: bool | None = None) -> list[Case]:
+        """Cases in natural order of their ids, of one split and with (or without) labels where asked for."""
+        return self._database.cases(_check_split(split), labelled)
+
+    def case(self, case_id: str) -> Case:
+        """Raises StudyError when the study has no such case."""
+        case = self._database.case(case_id)
+        if case is None:
+            known = ", ".join(self._database.ids()[:3])
+            raise StudyError(
+                f"{self.name} has no case {case_id!r}; it has {known} ... (`napari-ssl-seg info` lists all)"
+            )
+        return case
+
+    def counts(self, labelled: bool | None = None) -> dict[Split, int]:
+        """Number of cases by split; only those with (or without) labels where asked for."""
+        found = self._database.counts(labelled)
+        return {split: found.get(split, 0) for split in SPLITS}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Files that were left out when the study was made."""
+        return self._database.problems()
+
+    @property
+    def classes(self) -> list[ClassInfo]:
+        """Classes by value, without the background 0."""
+        return self._database.classes()
+
+    def train_labelled_order(self, seed: int = 0) -> list[str]:
+        """Ids of the labelled train cases in a seeded order, of which every budget of labels is the beginning."""
+        return seeded_order(self._database.ids("train", True), seed)
+
+    def median_shape(self) -> tuple[int, int, int]:
+        """Median of the train cases' shapes (z, y, x), each axis by itself; of all cases where none is in train."""
+        z, y, x = (round(float(value)) for value in self._medians("nz, ny, nx"))
+        return z, y, x
+
+    def median_spacing(self) -> tuple[float, float, float]:
+        """Median of the train cases' spacings (z, y, x) in mm, each axis by itself."""
+        z, y, x = (float(value) for value in self._medians("dz, dy, dx"))
+        return z, y, x
+
+    def _medians(self, columns: str) -> np.ndarray:
+        rows = self._database.columns(columns, "train") or self._database.columns(columns)
+        return np.median(np.array(rows, dtype=float), axis=0)
+
+    def fingerprint(self, case_ids: Iterable[str] | None = None) -> str:
+        """SHA-256 (hex) over the contents of images and labels of some cases (all if None), in any order."""
+        rows = self._database.columns("id, fingerprint, label_fingerprint, frame")
+        if case_ids is not None:
+            by_id = {row[0]: row for row in rows}
+            rows = [by_id[case] if case in by_id else self.case(case) for case in set(case_ids)]  # type: ignore[misc]
+        lines = sorted(f"{image} {label or '-'} {'-' if frame is None else frame}" for _, image, label, frame in rows)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def runs(self) -> list[Run]:
+        """Every run, oldest first."""
+        from napari_ssl_seg.training.runs import list_runs
+
+        return list_runs(self.runs_folder)
+
+    def run(self, run_id: str) -> Run:
+        """The run of that id, or the one whose id begins so; raises RunError where none or several do."""
+        from napari_ssl_seg.training.runs import find_run
+
+        return find_run(self.runs_folder, run_id)
+
+    # -- voxels -----------------------------------------------------------------------------------------------------
+    def allowed(self, case_id: str, purpose: Purpose) -> Case:
+        """The case, if it may be used for ``purpose``: every reading of voxels passes here.
+
+        "train" takes cases of the split train alone, "choose" (validation, choice of a checkpoint) none of the split test;
+        "predict", "evaluate" and "show" take all.
+
+        Raises
+        ------
+        LeakageError
+            Naming the case and its split.
+        """
+        if purpose not in PURPOSES:
+            raise StudyError(f"{purpose!r} is no purpose; name one of {', '.join(PURPOSES)}")
+        case = self.case(case_id)
+        if purpose == "train" and case.split != "train":
+            raise LeakageError(
+                f"{case.id} is in the split {case.split} and must not be trained on; use cases of the split train"
+            )
+        if purpose == "choose" and case.split == "test":
+            raise LeakageError(
+                f"{case.id} is in the split test and must not be used to choose a checkpoint; use cases of the split validation"
+            )
+        return case
+
+    def image(self, case_id: str, *, purpose: Purpose) -> Volume:
+        """The image as the file has it, (z, y, x) or (C, z, y, x); read anew each time, so it may be written to."""
+        return self._read_image(self.allowed(case_id, purpose))
+
+    def patches_source(self, case_id: str, *, purpose: Purpose) -> Scan:
+        """The normalised image, float32 (C, z, y, x), kept in memory while it fits; its array is read-only."""
+        case = self.allowed(case_id, purpose)
+        found = self._cache.get(("scan", case.id, _signature(case.images)), lambda: self._make_scan(case))
+        assert isinstance(found, Scan)
+        return found
+
+    def label(self, case_id: str, *, purpose: Purpose) -> Volume | None:
+        """The label map (z, y, x), unsigned integers; None where there is none.
+
+        Kept in memory and read-only, except for the purpose "show", which gets a copy of its own to draw on. Which slices
+        count is in `Case.labelled_slices`.
+        """
+        case = self.allowed(case_id, purpose)
+        if case.label is None:
+            return None
+        found = self._cache.get(("label", case.id, _signature((case.label,))), lambda: self._read_label(case))
+        assert isinstance(found, Volume)
+        return (
+            Volume(found.array.copy(), found.geometry, found.axes, found.warnings, found.path)
+            if purpose == "show"
+            else found
+        )
+
+    def _read_image(self, case: Case) -> Volume:
+        paths = case.images if len(case.images) > 1 else case.images[0]
+        volume = read_volume(paths, four_d=self.settings.four_d)
+        return _same_shape(_frame(volume, case), case)
+
+    def _make_scan(self, case: Case) -> Scan:
+        volume = self._read_image(case)
+        normalised = normalise(volume.array, self.settings.normalisation)
+        array = normalised.array if normalised.array.ndim == 4 else normalised.array[None]
+        array = np.ascontiguousarray(array, dtype=np.float32)
+        array.flags.writeable = False
+        return Scan(case.id, array, volume.geometry, normalised.note)
+
+    def _read_label(self, case: Case) -> Volume:
+        assert case.label is not None
+        volume = _same_shape(_frame(read_volume(case.label, role="label", four_d=self.settings.four_d), case), case)
+        volume.array.flags.writeable = False
+        return volume
+
+    # -- what may change --------------------------------------------------------------------------------------------
+    def set_class(self, value: int, *, name: str | None = None, color: str | None = None) -> ClassInfo:
+        """Rename or recolour a class, or add one that is yet to be drawn.
+
+        Raises
+        ------
+        StudyError
+            When the value, the name (empty, or another class's) or the colour (not #rrggbb) cannot be used.
+        """
+        number = check_value(value)
+        known = {item.value: item for item in self.classes}
+        old = known.get(number) or ClassInfo(number, f"class {number}", class_color(len(known)))
+        others = [item.name for item in known.values() if item.value != number]
+        new = ClassInfo(
+            number,
+            old.name if name is None else check_name(name, others),
+            old.color if color is None else check_color(color),
+        )
+        self._database.set_class(new)
+        return new
+
+    def add_label(self, case_id: str, path: str | os.PathLike[str]) -> Case:
+        """Give a case a label map (or another one); the file is referred to where it lies.
+
+        Raises
+        ------
+        StudyError
+            When it cannot be read, holds anything but classes, or does not share the image's grid; nothing is changed then.
+        """
+        case = self.case(case_id)
+        if case.frame is not None:
+            raise StudyError(
+                f"{case_id} is one time point of {case.images[0]}; save it as a file of its own to give it a label"
+            )
+        file = Path(path).absolute()
+        try:
+            (facts,) = examine_label(file, read_header(case.images[0]).geometry, case.images[0].name)
+        except VolumeError as error:
+            raise StudyError(str(error)) from error
+        warnings = [text for text in case.warnings if not text.startswith("label: ")]
+        new = case._replace(
+            label=file,
+            label_fingerprint=facts.fingerprint,
+            label_values=facts.values,
+            labelled_slices=facts.slices if self.settings.sparse_labels else None,
+            warnings=(*warnings, *(f"label: {text}" for text in facts.warnings)),
+        )
+        known = {item.value for item in self.classes}
+        added = [value for value in facts.values if value not in known]
+        self._database.update_label(
+            new,
+            [ClassInfo(value, f"class {value}", class_color(len(known) + place)) for place, value in enumerate(added)],
+        )
+        return new
+
+    def set_labelled_slices(self, case_id: str, indices: Sequence[int] | None) -> Case:
+        """Say which axial slices of a case's label count; None: all.
+
+        Raises
+        ------
+        StudyError
+            When the case has no label, or an index is not one of its slices.
+        """
+        case = self.case(case_id)
+        if case.label is None:
+            raise StudyError(f"{case_id} has no label, so no slices of it can count; give it a label first")
+        slices = None if indices is None else tuple(sorted({int(index) for index in indices}))
+        if slices and not 0 <= slices[0] <= slices[-1] < case.shape[0]:
+            raise StudyError(f"{case_id} has the slices 0 to {case.shape[0] - 1}, not {slices[0]} to {slices[-1]}")
+        new = case._replace(labelled_slices=slices)
+        self._database.update_label(new, ())
+        return new
+
+
+def _check_split(split: str | None) -> str | None:
+    if split is not None and split not in get_args(Split):
+        raise StudyError(f"{split!r} is no split; name one of {', '.join(SPLITS)}")
+    return split
+
+
+def _signature(paths: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
+    """Changes when a file does, so that an edited label is read again."""
+    found = []
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except OSError as error:
+            raise StudyError(
+                f"{path} cannot be found ({error.strerror or error}); bring it back, or make the study anew"
+            ) from error
+        found.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+def _frame(volume: Volume, case: Case) -> Volume:
+    """One time point of a series; other volumes as they are."""
+    if case.frame is None:
+        return volume
+    return Volume(np.ascontiguousarray(volume.array[case.frame]), volume.geometry, "zyx", volume.warnings, volume.path)
+
+
+def _same_shape(volume: Volume, case: Case) -> Volume:
+    if volume.geometry.shape != case.shape:
+        raise StudyError(
+            f"{volume.path} has changed since the study was made: its shape is {volume.geometry.shape}, not {case.shape}"
+            " (z, y, x); bring the old file back, or make the study anew"
+        )
+    return volume
