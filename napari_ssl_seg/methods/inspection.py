@@ -1,0 +1,201 @@
+"""Look at what a method trains on: the trainer's own `pretext` on one patch, and what a trained run makes of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ssl_seg.errors import RunError, UserError
+from napari_ssl_seg.methods.registry import get_method
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from napari_ssl_seg.methods.base import Batch, Method, Pretext, View
+    from napari_ssl_seg.networks.spec import NetworkSpec
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.runs import Run
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A patch of one scan as a method sees it."""
+
+    method: Method
+    case_id: str
+    seed: int
+    spec: NetworkSpec
+    batch: Batch
+    """Of one patch; ``origins[0]`` says where it lies in the scan."""
+    pretext: Pretext
+    views: tuple[View, ...]
+    """The pretext's views, then those of the run's output."""
+    stats: Mapping[str, float]
+    slice_index: int
+    """The axial slice of the scan that was asked for."""
+    seconds: float
+    """What it took to make the batch, the pretext and the output."""
+
+    @property
+    def row(self) -> int:
+        """Index of the shown slice along the patch's first axis; 0 in 2D."""
+        if self.spec.dims == 2:
+            return 0
+        return min(max(self.slice_index - self.batch.origins[0][0], 0), self.spec.patch[0] - 1)
+
+
+def inspect(
+    study: Study,
+    method: Method | str,
+    case_id: str,
+    *,
+    spec: NetworkSpec,
+    slice_index: int | None = None,
+    seed: int = 0,
+    run: Run | None = None,
+) -> Inspection:
+    """Run a method's pretext on a patch around that slice.
+
+    Parameters
+    ----------
+    study, case_id
+        Which scan.
+    method
+        With its settings; a name stands for its defaults.
+    spec
+        Dimensions and patch; with a run, the run's own are used.
+    slice_index
+        Axial slice; None: the middle one.
+    seed
+        Of the masks, boxes and partner.
+    run
+        A pretraining of the same method, whose output is shown too.
+
+    Raises
+    ------
+    UserError
+        When the case, the slice, or the run does not fit.
+    """
+    from napari_ssl_seg.pretext.sampling import batch_at, generator_for
+
+    started = time.perf_counter()
+    method = get_method(method) if isinstance(method, str) else method
+    model = None
+    if run is not None:
+        model, spec = _model_of(run, method)
+    if spec.dims not in method.dims:
+        possible = " and ".join(f"{dims}D" for dims in sorted(method.dims))
+        raise UserError(f"{method.title} works in {possible} only; choose that")
+    others = [case.id for case in study.cases(split="train")] if method.needs.partner else []
+    batch = batch_at(study, case_id, spec, method.needs, slice_index=slice_index, seed=seed, case_ids=others)
+    pretext = method.pretext(batch, generator_for(seed, 0))
+    views = pretext.views
+    if model is not None:
+        views += method.output_views(model, pretext)
+    scale = (float(batch.image.min()), float(batch.image.max()))
+    shown = tuple(replace(view, range=scale) if view.kind == "image" and view.range is None else view for view in views)
+    depth = study.case(case_id).shape[0]
+    return Inspection(
+        method=method,
+        case_id=case_id,
+        seed=seed,
+        spec=spec,
+        batch=batch,
+        pretext=pretext,
+        views=shown,
+        stats=dict(pretext.stats),
+        slice_index=depth // 2 if slice_index is None else slice_index,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def save_inspection(inspection: Inspection, out_dir: str | Path) -> list[Path]:
+    """Write one PNG a view (``01_scan.png`` ...), ``tensors.npz`` and ``stats.json``; return their paths.
+
+    Of a 3D patch the PNG shows the axial slice that was asked for; ``tensors.npz`` holds the whole patch: ``inputs``,
+    ``target_NAME`` and ``view_NAME``.
+    """
+    import numpy as np
+
+    from napari_ssl_seg.files import atomic_path, write_json
+    from napari_ssl_seg.methods.pictures import write_picture
+
+    folder = Path(out_dir)
+    paths = []
+    backdrop = next((view for view in inspection.views if view.kind == "image"), None)
+    for number, view in enumerate(inspection.views, start=1):
+        paths.append(folder / f"{number:02d}_{view.name}.png")
+        write_picture(paths[-1], view, row=inspection.row, dims=inspection.spec.dims, backdrop=backdrop)
+
+    arrays = {"inputs": inspection.pretext.inputs.numpy(force=True)}
+    arrays |= {f"target_{name}": value.numpy(force=True) for name, value in inspection.pretext.targets.items()}
+    arrays |= {
+        f"view_{view.name}": view.data.numpy(force=True) for view in inspection.views if hasattr(view.data, "numpy")
+    }
+    paths.append(folder / "tensors.npz")
+    with atomic_path(paths[-1]) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    paths.append(folder / "stats.json")
+    write_json(paths[-1], _record(inspection))
+    return paths
+
+
+def _record(inspection: Inspection) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return value if value == value else None  # JSON has no NaN
+
+    return {
+        "method": inspection.method.name,
+        "config": inspection.method.config.model_dump(mode="json"),
+        "network": inspection.spec.model_dump(mode="json"),
+        "case": inspection.case_id,
+        "slice": inspection.slice_index,
+        "seed": inspection.seed,
+        "partners": list(inspection.batch.partner_ids),
+        "origin": list(inspection.batch.origins[0]),
+        "views": [{"name": view.name, "title": view.title, "kind": view.kind} for view in inspection.views],
+        "stats": {name: number(float(value)) for name, value in inspection.stats.items()},
+        "tables": {
+            view.name: {row: number(float(value)) for row, value in view.data.items()}
+            for view in inspection.views
+            if view.kind == "table"
+        },
+        "seconds": round(inspection.seconds, 4),
+    }
+
+
+def _model_of(run: Run, method: Method) -> tuple[nn.Module, NetworkSpec]:
+    from napari_ssl_seg.networks.spec import NetworkSpec
+
+    record = run.record
+    if record.method != method.name:
+        made_by = record.method or "fine-tuning"
+        raise RunError(f"run {run.id} was made by {made_by}, not by {method.name}; choose a run of that method")
+    if not run.weights_path.is_file():
+        raise RunError(f"run {run.id} has no weights yet; wait until it has saved some")
+    stamp = run.weights_path.stat().st_mtime_ns
+    return _load(run.folder, stamp), NetworkSpec.model_validate(record.network)
+
+
+@lru_cache(maxsize=2)
+def _load(folder: Path, stamp: int) -> nn.Module:
+    """A run's whole model, heads included; ``stamp`` makes a newer file another entry."""
+    from safetensors.torch import load_file
+
+    from napari_ssl_seg.networks import NetworkSpec, build_network
+    from napari_ssl_seg.training.runs import Run
+
+    run = Run(folder)
+    record = run.record
+    method = get_method(record.method or "", record.config)
+    model = method.build(build_network(NetworkSpec.model_validate(record.network)))
+    try:
+        model.load_state_dict(load_file(run.weights_path))
+    except (RuntimeError, OSError, ValueError) as error:
+        raise RunError(f"the weights of run {run.id} do not fit its record ({str(error).splitlines()[0]})") from error
+    return model.eval()
