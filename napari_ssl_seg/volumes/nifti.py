@@ -116,7 +116,7 @@ def _voxels(path: Path, offset: int, claimed: int) -> tuple[np.ndarray, int]:
     with _damage(path), _stream(path) as (stream, _):
         if len(_exactly(stream, offset)) < offset:
             raise VolumeError(f"{path} is cut short: it ends before its voxels begin; {DAMAGED}")
-        view, filled = memoryview(buffer), 0
+        view, filled = buffer.data, 0
         while filled < claimed:
             got = stream.readinto(view[filled : filled + CHUNK])  # type: ignore[attr-defined]
             if not got:
