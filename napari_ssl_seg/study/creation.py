@@ -17,7 +17,6 @@ from napari_ssl_seg.study.split import check_percentages, make_groups, split_cas
 from napari_ssl_seg.volumes import list_normalisations, natural_key
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from napari_ssl_seg.study.importing import FourD, OnProblem, Progress
@@ -28,23 +27,22 @@ MIN_GROUPS = 3
 
 
 def create_study(
-    folder: str | os.PathLike[str],
+    root: Path,
     *,
     images: Images,
-    labels: Labels,
-    name: str | None,
-    split: Iterable[float] | str,
-    seed: int,
-    groups: Groups,
-    normalisation: str,
-    classes: Mapping[int | str, str] | Iterable[str] | None,
-    four_d: FourD,
-    sparse_labels: bool,
-    on_problem: OnProblem,
-    progress: Progress | None,
+    labels: Labels = None,
+    name: str | None = None,
+    split: Iterable[float] | str = (70, 10, 20),
+    seed: int = 0,
+    groups: Groups = None,
+    normalisation: str = "percentile",
+    classes: Mapping[int | str, str] | Iterable[str] | None = None,
+    four_d: FourD = "channels",
+    sparse_labels: bool = False,
+    on_problem: OnProblem = "skip",
+    progress: Progress | None = None,
 ) -> Path:
-    """See `Study.create`."""
-    root = Path(folder).absolute()
+    """Make the study's folder and database; see `Study.create` for the arguments."""
     settings = make_settings(root, name, split, seed, normalisation, four_d, sparse_labels)
     given = read_names(classes)
     if on_problem not in ("skip", "raise"):

@@ -125,7 +125,7 @@ class Database:
                     f"{self.path} has format {version}, this version of napari-ssl-seg reads {SCHEMA_VERSION};"
                     " install the version that made it"
                 )
-            (record,) = connection.execute("SELECT record FROM settings").fetchone() or (None,)
+            (record,) = connection.execute("SELECT record FROM settings").fetchone() or ("",)
             return StudySettings.model_validate_json(record)
 
     # -- connections ------------------------------------------------------------------------------------------------
@@ -254,7 +254,8 @@ def refuse_existing(folder: Path) -> None:
 
 
 def _where(split: str | None, labelled: bool | None) -> tuple[str, list[Any]]:
-    parts, values = [], []
+    parts: list[str] = []
+    values: list[Any] = []
     if split is not None:
         parts.append("split = ?")
         values.append(split)

@@ -43,7 +43,8 @@ def hash_file(path: Path) -> FileHash:
             tee = _Tee(stream)
             compressed = stream.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
             nifti = path.name.lower().endswith((".nii", ".nii.gz"))
-            content = _drain(gzip.GzipFile(fileobj=tee, mode="rb") if compressed else tee, NIFTI_HEADER if nifti else 0)  # type: ignore[arg-type]
+            unpacked = gzip.GzipFile(fileobj=tee, mode="rb") if compressed else tee  # type: ignore[call-overload]
+            content = _drain(unpacked, NIFTI_HEADER if nifti else 0)
             return FileHash(tee.digest.hexdigest(), content)
     except EOFError as error:
         raise VolumeError(f"{path} is cut short (its gzip stream ends too early); get the file again") from error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_ssl_seg.study.pairing import FoundCase
+    from napari_ssl_seg.volumes import VolumeHeader
 
 FourD = Literal["channels", "time"]
 OnProblem = Literal["skip", "raise"]
@@ -118,7 +119,7 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
     try:
         for path in found.images:
             str(path).encode()  # a name that is no text cannot be stored
-        headers = []
+        headers: list[VolumeHeader] = []
         for path in found.images:
             header = read_header(path)
             if headers and (mismatch := geometry_mismatch(headers[0].geometry, header.geometry)):
@@ -128,13 +129,11 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
                     path, f"it has {header.channels} channels of its own, so it cannot be one channel of a case"
                 )
             headers.append(header)
-        hashes = []
-        for path in found.images:
-            hashes.append(hash_file(path))
+        hashes = [hash_file(path) for path in found.images]
     except VolumeError as error:
         return Problem(path, str(error))
     except UnicodeEncodeError:
-        return Problem(Path(os.fsencode(path).decode("utf-8", "replace")), "its name is not readable text; rename it")
+        return _unreadable_name(path)
     first = headers[0]
     time = four_d == "time" and first.channels > 1
     result = Examined(
@@ -150,10 +149,17 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
     if found.label is None:
         return result
     try:
+        str(found.label).encode()
         facts = examine_label(found.label, result.geometry, path.name, frames=result.frames)
     except VolumeError as error:
         return replace(result, problems=(Problem(found.label, str(error)),))
+    except UnicodeEncodeError:
+        return replace(result, problems=(_unreadable_name(found.label),))
     return replace(result, label=found.label, label_facts=facts)
+
+
+def _unreadable_name(path: Path) -> Problem:
+    return Problem(Path(os.fsencode(path).decode("utf-8", "replace")), "its name is not readable text; rename it")
 
 
 def examine_label(path: Path, image: Geometry, image_name: str, *, frames: int = 1) -> tuple[LabelFacts, ...]:
@@ -164,7 +170,6 @@ def examine_label(path: Path, image: Geometry, image_name: str, *, frames: int =
     VolumeError
         When it cannot be read, holds anything but classes, or does not share the grid of its image.
     """
-    str(path).encode("utf-8", "replace")
     header = read_header(path)
     if mismatch := geometry_mismatch(image, header.geometry):
         raise VolumeError(f"{path} does not share the grid of its image {image_name}: {mismatch}; resample the label")

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_ssl_seg.errors import StudyError, UserError
-from napari_ssl_seg.files import inside, read_json
+from napari_ssl_seg.errors import StudyError
+from napari_ssl_seg.study import manifest as manifests
+from napari_ssl_seg.study.manifest import Manifest, has_manifest, read_manifest
 from napari_ssl_seg.study.pairing import (
-    Found,
     FoundCase,
     NamedFile,
     assign_ids,
+    channel_base,
     group_channels,
     is_label_of,
     pair_labels,
 )
-from napari_ssl_seg.study.records import Problem
-from napari_ssl_seg.volumes import find_volumes, is_volume_file, volume_stem
+from napari_ssl_seg.volumes import find_volumes, volume_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from napari_ssl_seg.study.records import Problem
 
 PathLike = str | os.PathLike[str]
 Images = PathLike | Iterable[PathLike | Iterable[PathLike]]
 Labels = PathLike | Iterable[PathLike] | Mapping[str, PathLike] | None
 
-MANIFEST = "dataset.json"
 _LAYOUTS = ((("imagesTr", "imagesTs"), ("labelsTr", "labelsTs")), (("images",), ("labels",)))
+
+
+@dataclass
+class Found:
+    """What a folder, a list or a manifest offers."""
+
+    cases: list[FoundCase]
+    problems: list[Problem] = field(default_factory=list)
+    class_names: dict[int, str] = field(default_factory=dict)
 
 
 def find_cases(images: Images, labels: Labels = None) -> Found:
@@ -50,224 +58,170 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
     StudyError
         When a folder is missing or holds no scans, or not one label has the name of an image.
     """
-    manifest: dict[str, Any] = {}
-    if isinstance(images, (str, os.PathLike)):
-        root = Path(images).absolute()
-        if root.name == MANIFEST:
-            root = root.parent
-        if not root.exists():
-            raise StudyError(f"{root} does not exist; choose a folder with scans, or scans")
-        if (root / MANIFEST).is_file():
-            return _finish(_from_manifest(root, _read_manifest(root), labels))
-        if (root.parent / MANIFEST).is_file() and root.name in ("imagesTr", "imagesTs"):
-            manifest = _read_manifest(root.parent)
-        layout = _known_layout(root) if labels is None else None
-        if layout is not None:
-            return _finish(_from_files(*layout, {}))
-        files, label_files = _same_folder(root, labels)
-    else:
-        files, label_files = _listed(images), None
-    if label_files is None:
-        label_files = _label_files(labels, files)
-    return _finish(_from_files(files, label_files, manifest))
+    if not isinstance(images, (str, os.PathLike)):
+        files = _listed(images)
+        return _pair(_cases(files, labels, Manifest()), labels, _taken(files), Manifest())
+    root = Path(images).absolute()
+    if root.name == manifests.NAME:
+        root = root.parent
+    if not root.exists():
+        raise StudyError(f"{root} does not exist; choose a folder with scans, or scans")
+    manifest = Manifest()
+    if has_manifest(root):
+        manifest = read_manifest(root)
+        if isinstance(labels, (str, os.PathLike)) and Path(labels).absolute() == root:
+            labels = None  # the manifest knows better than the names
+    elif has_manifest(root.parent) and root.name in ("imagesTr", "imagesTs"):
+        described = read_manifest(root.parent)
+        manifest = Manifest(described.path, described.class_names, described.channels)
+    if manifest.cases is not None:
+        return _named_by_manifest(manifest, labels)
+    layout = _known_layout(root)
+    if layout is not None and (labels is None or manifest.path is not None):
+        chosen = layout[1] if labels is None else labels
+        return _pair(_cases(layout[0], chosen, manifest), chosen, _taken(layout[0]), manifest)
+    files, chosen = _same_folder(root, labels)
+    return _pair(_cases(files, chosen, manifest), chosen, _taken(files), manifest)
 
 
-def _finish(found: Found) -> Found:
-    return replace(found, cases=assign_ids(found.cases))
+# -- images -----------------------------------------------------------------------------------------------------------
+Offered = Sequence[NamedFile | tuple[NamedFile, ...]]
 
 
-# -- folders and lists ------------------------------------------------------------------------------------------------
-def _named(paths: Iterable[Path], root: Path) -> list[NamedFile]:
-    def folder(path: Path) -> str:
-        return "" if path == root else path.parent.relative_to(root).as_posix().removeprefix(".")
-
-    return [NamedFile(path, volume_stem(path), folder(path)) for path in paths]
+def _named(path: Path, root: Path) -> NamedFile:
+    folder = "" if path == root else path.parent.relative_to(root).as_posix().removeprefix(".")
+    return NamedFile(path, volume_stem(path), folder)
 
 
 def _folder_files(root: Path, what: str = "scans") -> list[NamedFile]:
     if not root.is_dir():
-        return _named([root], root.parent)
-    files = _named(find_volumes(root), root)
+        return [_named(root, root.parent)]
+    files = [_named(path, root) for path in find_volumes(root)]
     if not files:
         raise StudyError(f"{root} holds no {what} (.nii, .nii.gz, .nrrd, .mha, .mhd or DICOM); choose another folder")
     return files
 
 
-def _listed(items: Iterable[PathLike | Iterable[PathLike]]) -> list[NamedFile | tuple[NamedFile, ...]]:
+def _listed(items: Iterable[PathLike | Iterable[PathLike]]) -> Offered:
     paths: list[Path | tuple[Path, ...]] = []
     for item in items:
-        if not isinstance(item, (str, os.PathLike)):
+        if isinstance(item, (str, os.PathLike)):
+            path = Path(item).absolute()
+            paths.extend(find_volumes(path) if path.is_dir() else [path])
+        else:
             paths.append(tuple(Path(part).absolute() for part in item))
-            continue
-        path = Path(item).absolute()
-        paths.extend(find_volumes(path) if path.is_dir() else [path])
     flat = [part for path in paths for part in (path if isinstance(path, tuple) else (path,))]
     if not flat:
         raise StudyError("no scans were given; choose a folder with scans, or scans")
-    root = Path(os.path.commonpath([path.parent for path in flat]))
-    return [tuple(_named(path, root)) if isinstance(path, tuple) else _named([path], root)[0] for path in paths]
+    root = _common_folder(flat)
+    return [
+        tuple(_named(part, root) for part in path) if isinstance(path, tuple) else _named(path, root)
+        for path in paths
+        if path != ()
+    ]
 
 
-def _same_folder(root: Path, labels: Labels) -> tuple[list[NamedFile], list[NamedFile] | None]:
+def _common_folder(paths: Iterable[Path]) -> Path:
+    try:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError as error:  # two drives of Windows
+        raise StudyError("the scans lie on different drives; bring them below one folder") from error
+
+
+def _same_folder(root: Path, labels: Labels) -> tuple[list[NamedFile], Labels]:
     """Images below ``root``, without the labels among them where both were put there."""
     files = _folder_files(root)
     if not isinstance(labels, (str, os.PathLike)) or not Path(labels).is_dir():
-        return files, None
+        return files, labels
     label_root = Path(labels).absolute()
     if label_root == root:
         stems: dict[str, list[str]] = {}
         for file in files:
             stems.setdefault(file.folder, []).append(file.stem)
-        marked = [file for file in files if is_label_of(file.stem, stems[file.folder])]
-        return [file for file in files if file not in marked], marked
+        marked = {file.path for file in files if is_label_of(file.stem, stems[file.folder])}
+        return [file for file in files if file.path not in marked], sorted(marked)
     if label_root.is_relative_to(root):
-        return [file for file in files if not file.path.is_relative_to(label_root)], None
-    return files, None
+        return [file for file in files if not file.path.is_relative_to(label_root)], labels
+    return files, labels
 
 
-def _known_layout(root: Path) -> tuple[list[NamedFile], list[NamedFile]] | None:
+def _known_layout(root: Path) -> tuple[list[NamedFile], list[Path]] | None:
     for image_names, label_names in _LAYOUTS:
         if (root / image_names[0]).is_dir() and (root / label_names[0]).is_dir():
-            images, labels = (
-                [
-                    file
-                    for name in names
-                    if (root / name).is_dir()
-                    for file in _named(find_volumes(root / name), root / name)
-                ]
-                for names in (image_names, label_names)
-            )
-            return images, labels
+            images = [
+                _named(path, root / name)
+                for name in image_names
+                if (root / name).is_dir()
+                for path in find_volumes(root / name)
+            ]
+            labels = [path for name in label_names if (root / name).is_dir() for path in find_volumes(root / name)]
+            if images:
+                return images, labels
     return None
 
 
-def _label_files(
-    labels: Labels, images: Sequence[NamedFile | tuple[NamedFile, ...]]
-) -> list[NamedFile] | dict[str, Path]:
-    if labels is None:
+def _taken(files: Offered) -> set[Path]:
+    return {part.path for file in files for part in (file if isinstance(file, tuple) else (file,))}
+
+
+# -- labels -----------------------------------------------------------------------------------------------------------
+def _label_files(labels: Labels, taken: set[Path]) -> list[NamedFile]:
+    if labels is None or isinstance(labels, Mapping):
         return []
-    if isinstance(labels, Mapping):
-        return {str(case): Path(path).absolute() for case, path in labels.items()}
     if isinstance(labels, (str, os.PathLike)):
         root = Path(labels).absolute()
         if not root.exists():
             raise StudyError(f"{root} does not exist; choose the folder with the labels")
-        taken = {file.path for item in images for file in (item if isinstance(item, tuple) else (item,))}
         return [file for file in _folder_files(root, "labels") if file.path not in taken]
     paths = [Path(path).absolute() for path in labels]
-    return _named(paths, Path(os.path.commonpath([path.parent for path in paths]))) if paths else []
+    if not paths:
+        return []
+    root = _common_folder(paths)
+    return [_named(path, root) for path in paths if path not in taken]
 
 
-def _from_files(
-    images: Sequence[NamedFile | tuple[NamedFile, ...]],
-    labels: Sequence[NamedFile] | dict[str, Path],
-    manifest: Mapping[str, Any],
-) -> Found:
-    single = [file for file in images if isinstance(file, NamedFile)]
+def _cases(files: Offered, labels: Labels, manifest: Manifest) -> list[FoundCase]:
+    """Cases without labels; the labels' names help to tell channels from scans."""
+    single = [file for file in files if isinstance(file, NamedFile)]
     grouped = [
-        FoundCase(files[0].stem, tuple(file.path for file in files), files[0].folder)
-        for files in images
-        if isinstance(files, tuple) and files
+        FoundCase(
+            channel_base(channels[0].stem, len(channels)), tuple(part.path for part in channels), channels[0].folder
+        )
+        for channels in files
+        if isinstance(channels, tuple)
     ]
-    by_id = isinstance(labels, dict)
-    stems = list(labels) if isinstance(labels, dict) else [label.stem for label in labels]
-    cases = [*group_channels(single, stems, _channels(manifest)), *grouped]
-    names = _class_names(manifest)
-    if by_id:
-        cases = assign_ids(cases)
-        unknown = [case for case in labels if case not in {item.id for item in cases}]
+    stems = (
+        list(labels) if isinstance(labels, Mapping) else [label.stem for label in _label_files(labels, _taken(files))]
+    )
+    return [*group_channels(single, stems, manifest.channels), *grouped]
+
+
+def _pair(cases: Sequence[FoundCase], labels: Labels, taken: set[Path], manifest: Manifest) -> Found:
+    problems = list(manifest.problems)
+    cases = assign_ids(cases)
+    if isinstance(labels, Mapping):
+        unknown = set(labels) - {case.id for case in cases}
         if unknown:
             raise StudyError(
-                f"labels names a case {unknown[0]!r} that is not among the images, for example {cases[0].id!r}"
+                f"labels names a case {min(unknown)!r} that is not among the images; their ids are like {cases[0].id!r}"
             )
-        return Found([replace(case, label=labels.get(case.id)) for case in cases], [], names)
-    cases, problems = pair_labels(cases, labels)
-    if labels and not any(case.label for case in cases):
+        files = {case: Path(path).absolute() for case, path in labels.items()}
+        return Found([replace(case, label=files.get(case.id)) for case in cases], problems, manifest.class_names)
+    label_files = _label_files(labels, taken)
+    cases, unpaired = pair_labels(cases, label_files)
+    if label_files and not any(case.label for case in cases):
         raise StudyError(
-            f"none of the {len(labels)} labels has the name of an image ({labels[0].path.name} among the labels,"
+            f"none of the {len(label_files)} labels has the name of an image ({label_files[0].path.name} among the labels,"
             f" {cases[0].images[0].name} among the images); give them like names, or choose another folder"
         )
-    return Found(cases, problems, names)
+    return Found(cases, problems + unpaired, manifest.class_names)
 
 
-# -- dataset.json -----------------------------------------------------------------------------------------------------
-def _read_manifest(root: Path) -> dict[str, Any]:
-    try:
-        manifest = read_json(root / MANIFEST)
-    except UserError as error:
-        raise StudyError(str(error)) from error
-    if not isinstance(manifest, dict):
-        raise StudyError(
-            f"{root / MANIFEST} is not a description of a data set; remove it, or choose images and labels yourself"
-        )
-    return manifest
-
-
-def _from_manifest(root: Path, manifest: Mapping[str, Any], labels: Labels) -> Found:
-    """The Decathlon names every file; nnU-Net's second version names none and has its folders."""
-    if not isinstance(manifest.get("training"), list):
-        layout = _known_layout(root)
-        if layout is None and labels is None:
-            raise StudyError(
-                f"{root / MANIFEST} names no training images and {root} has no imagesTr and labelsTr; choose images and labels"
-            )
-        files = layout[0] if layout else _same_folder(root, labels)[0]
-        own = labels is not None and not _is_same(labels, root)
-        chosen = _label_files(labels, files) if own or layout is None else layout[1]
-        return _from_files(files, chosen, manifest)
-    found = Found(class_names=_class_names(manifest))
-    tests = manifest.get("test")
-    for entry in [*manifest["training"], *(tests if isinstance(tests, list) else [])]:
-        image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
-        try:
-            files = _channel_files(inside(root, str(image)))
-            label_file = inside(root, str(label)) if label else None
-        except (UserError, ValueError) as error:
-            found.problems.append(Problem(root / MANIFEST, str(error)))
-            continue
-        stem = volume_stem(inside(root, str(image)))
-        found.cases.append(FoundCase(stem, files, "", label_file))
-    if not found.cases:
-        raise StudyError(f"{root / MANIFEST} names no image that can be used; choose images and labels yourself")
-    if labels is not None and not _is_same(labels, root):
-        items = [tuple(_named(case.images, root)) for case in found.cases]
-        chosen = _label_files(labels, items)
-        again = _from_files(items, chosen, manifest)
-        again.problems[:0] = found.problems
-        return again
-    return found
-
-
-def _is_same(labels: Labels, root: Path) -> bool:
-    return isinstance(labels, (str, os.PathLike)) and Path(labels).absolute() == root
-
-
-def _channel_files(path: Path) -> tuple[Path, ...]:
-    """The file, or where nnU-Net gave it channel suffixes its channels."""
-    if path.exists() or not is_volume_file(path):
-        return (path,)
-    stem = volume_stem(path)
-    files = []
-    while (channel := path.with_name(f"{stem}_{len(files):04d}{path.name[len(stem) :]}")).exists():
-        files.append(channel)
-    return tuple(files) or (path,)
-
-
-def _class_names(manifest: Mapping[str, Any]) -> dict[int, str]:
-    """From ``{"1": "liver"}`` (Decathlon) or ``{"liver": 1}`` (nnU-Net); regions of several values are left out."""
-    names: dict[int, str] = {}
-    labels = manifest.get("labels")
-    for key, value in labels.items() if isinstance(labels, dict) else ():
-        name, number = (key, value) if isinstance(value, int) else (value, key)
-        try:
-            number = int(number)
-        except (TypeError, ValueError):
-            continue
-        if 1 <= number <= 65535 and isinstance(name, str) and name.strip() and name.strip() not in names.values():
-            names[number] = name.strip()
-    return names
-
-
-def _channels(manifest: Mapping[str, Any]) -> int | None:
-    named = manifest.get("channel_names", manifest.get("modality"))
-    return len(named) if isinstance(named, dict) and named else None
+def _named_by_manifest(manifest: Manifest, labels: Labels) -> Found:
+    assert manifest.cases is not None
+    if not manifest.cases:
+        raise StudyError(f"{manifest.path} names no image that can be used; choose images and labels yourself")
+    if labels is None:
+        return Found(assign_ids(manifest.cases), list(manifest.problems), manifest.class_names)
+    bare = [replace(case, label=None) for case in manifest.cases]
+    return _pair(bare, labels, {path for case in bare for path in case.images}, manifest)

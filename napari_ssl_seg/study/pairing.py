@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.study.records import Problem
@@ -51,15 +51,6 @@ class FoundCase:
     """What a rule for groups looks at: file name with subfolder."""
 
 
-@dataclass
-class Found:
-    """What a folder, a list or a manifest offers."""
-
-    cases: list[FoundCase] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    class_names: dict[int, str] = field(default_factory=dict)
-
-
 def group_channels(
     files: Sequence[NamedFile], label_stems: Iterable[str] = (), channels: int | None = None
 ) -> list[FoundCase]:
@@ -97,6 +88,12 @@ def group_channels(
         cases[key] = replace(earlier, images=(*earlier.images, file.path))
     order = {file.path: place for place, file in enumerate(files)}
     return sorted(cases.values(), key=lambda case: order[case.images[0]])
+
+
+def channel_base(stem: str, channels: int) -> str:
+    """``X`` for the first file ``X_0000`` of several channels; other names as they are."""
+    match = _CHANNEL.fullmatch(stem)
+    return match["base"] if match and channels > 1 else stem
 
 
 def pair_labels(cases: Sequence[FoundCase], labels: Sequence[NamedFile]) -> tuple[list[FoundCase], list[Problem]]:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from napari_ssl_seg.errors import LeakageError, StudyError, VolumeError
-from napari_ssl_seg.study.cache import ByteCache, default_limit
+from napari_ssl_seg.study.arrays import create_from_arrays
 from napari_ssl_seg.study.classes import check_color, check_name, check_value, class_color
 from napari_ssl_seg.study.creation import create_study
 from napari_ssl_seg.study.database import Database
 from napari_ssl_seg.study.importing import examine_label
 from napari_ssl_seg.study.records import PURPOSES, SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
 from napari_ssl_seg.study.split import seeded_order
-from napari_ssl_seg.volumes import Volume, normalise, read_header, read_volume
+from napari_ssl_seg.study.voxels import Voxels
+from napari_ssl_seg.volumes import Volume, read_header
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_ssl_seg.study.arrays import ArrayItem
     from napari_ssl_seg.study.importing import FourD, OnProblem, Progress
     from napari_ssl_seg.study.layouts import Images, Labels
     from napari_ssl_seg.study.split import Groups
@@ -50,9 +53,7 @@ class Study:
         self.folder = Path(folder).absolute()
         self._database = Database(self.folder)
         self.settings: StudySettings = self._database.settings
-        self._cache: ByteCache[Scan | Volume] = ByteCache(
-            default_limit() if cache_bytes is None else cache_bytes, lambda held: held.array.nbytes
-        )
+        self._voxels = Voxels(self.settings, cache_bytes)
 
     # -- making and opening -----------------------------------------------------------------------------------------
     @classmethod
@@ -117,7 +118,7 @@ class Study:
         """
         return cls(
             create_study(
-                folder,
+                Path(folder).absolute(),
                 images=images,
                 labels=labels,
                 name=name,
@@ -134,13 +135,42 @@ class Study:
         )
 
     @classmethod
+    def create_from_arrays(
+        cls,
+        folder: str | os.PathLike[str],
+        items: Iterable[ArrayItem],
+        *,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Study:
+        """Make a study of arrays in memory, such as the layers open in the viewer, whole or not at all.
+
+        They are written as NIfTI into ``imported/`` in the study's folder, where the study then refers to them.
+
+        Parameters
+        ----------
+        items :
+            ``(name, image, label or None, geometry)``: image (z, y, x) or (C, z, y, x), or (y, x) for a single slice; label
+            (z, y, x) of whole numbers; geometry a `Geometry`, or the spacing (z, y, x) in mm, or None for 1 mm.
+        options :
+            As in `create`, but for ``images``, ``labels`` and ``four_d``. Anything that cannot be used is refused
+            (``on_problem="raise"``) unless asked otherwise.
+
+        Raises
+        ------
+        StudyError
+            As in `create`, and for an array that is no scan, or a label of another shape than its image.
+        """
+        return cls(create_from_arrays(Path(folder).absolute(), items, progress=progress, **options))
+
+    @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Study:
         """Open a study; takes milliseconds, however many cases there are."""
         return cls(folder)
 
     def close(self) -> None:
         """Give back memory and the database file; the study may be used again afterwards."""
-        self._cache.clear()
+        self._voxels.clear()
         self._database.close()
 
     def __enter__(self) -> Study:
@@ -263,14 +293,11 @@ class Study:
 
     def image(self, case_id: str, *, purpose: Purpose) -> Volume:
         """The image as the file has it, (z, y, x) or (C, z, y, x); read anew each time, so it may be written to."""
-        return self._read_image(self.allowed(case_id, purpose))
+        return self._voxels.image(self.allowed(case_id, purpose))
 
     def patches_source(self, case_id: str, *, purpose: Purpose) -> Scan:
         """The normalised image, float32 (C, z, y, x), kept in memory while it fits; its array is read-only."""
-        case = self.allowed(case_id, purpose)
-        found = self._cache.get(("scan", case.id, _signature(case.images)), lambda: self._make_scan(case))
-        assert isinstance(found, Scan)
-        return found
+        return self._voxels.scan(self.allowed(case_id, purpose))
 
     def label(self, case_id: str, *, purpose: Purpose) -> Volume | None:
         """The label map (z, y, x), unsigned integers; None where there is none.
@@ -278,35 +305,8 @@ class Study:
         Kept in memory and read-only, except for the purpose "show", which gets a copy of its own to draw on. Which slices
         count is in `Case.labelled_slices`.
         """
-        case = self.allowed(case_id, purpose)
-        if case.label is None:
-            return None
-        found = self._cache.get(("label", case.id, _signature((case.label,))), lambda: self._read_label(case))
-        assert isinstance(found, Volume)
-        return (
-            Volume(found.array.copy(), found.geometry, found.axes, found.warnings, found.path)
-            if purpose == "show"
-            else found
-        )
-
-    def _read_image(self, case: Case) -> Volume:
-        paths = case.images if len(case.images) > 1 else case.images[0]
-        volume = read_volume(paths, four_d=self.settings.four_d)
-        return _same_shape(_frame(volume, case), case)
-
-    def _make_scan(self, case: Case) -> Scan:
-        volume = self._read_image(case)
-        normalised = normalise(volume.array, self.settings.normalisation)
-        array = normalised.array if normalised.array.ndim == 4 else normalised.array[None]
-        array = np.ascontiguousarray(array, dtype=np.float32)
-        array.flags.writeable = False
-        return Scan(case.id, array, volume.geometry, normalised.note)
-
-    def _read_label(self, case: Case) -> Volume:
-        assert case.label is not None
-        volume = _same_shape(_frame(read_volume(case.label, role="label", four_d=self.settings.four_d), case), case)
-        volume.array.flags.writeable = False
-        return volume
+        found = self._voxels.label(self.allowed(case_id, purpose))
+        return replace(found, array=found.array.copy()) if found is not None and purpose == "show" else found
 
     # -- what may change --------------------------------------------------------------------------------------------
     def set_class(self, value: int, *, name: str | None = None, color: str | None = None) -> ClassInfo:
@@ -386,33 +386,3 @@ def _check_split(split: str | None) -> str | None:
     if split is not None and split not in get_args(Split):
         raise StudyError(f"{split!r} is no split; name one of {', '.join(SPLITS)}")
     return split
-
-
-def _signature(paths: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
-    """Changes when a file does, so that an edited label is read again."""
-    found = []
-    for path in paths:
-        try:
-            stat = os.stat(path)
-        except OSError as error:
-            raise StudyError(
-                f"{path} cannot be found ({error.strerror or error}); bring it back, or make the study anew"
-            ) from error
-        found.append((stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
-
-
-def _frame(volume: Volume, case: Case) -> Volume:
-    """One time point of a series; other volumes as they are."""
-    if case.frame is None:
-        return volume
-    return Volume(np.ascontiguousarray(volume.array[case.frame]), volume.geometry, "zyx", volume.warnings, volume.path)
-
-
-def _same_shape(volume: Volume, case: Case) -> Volume:
-    if volume.geometry.shape != case.shape:
-        raise StudyError(
-            f"{volume.path} has changed since the study was made: its shape is {volume.geometry.shape}, not {case.shape}"
-            " (z, y, x); bring the old file back, or make the study anew"
-        )
-    return volume
