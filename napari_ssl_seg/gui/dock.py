@@ -34,7 +34,7 @@ TABS = (
     ("4 Compare", "napari_ssl_seg.gui.compare_tab", "CompareTab"),
 )
 STUDY, PRETEXT, TRAIN, COMPARE = range(4)
-WIDTH = 380
+WIDTH, NARROW = 380, 240
 
 
 class SSLDock(QWidget):
@@ -60,7 +60,7 @@ class SSLDock(QWidget):
         self._opening: Task | None = None
         self.case_view = CaseView(self.workbench, viewer, self)
         self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
+        self.tabs.setDocumentMode(False)
         self.tabs.setUsesScrollButtons(False)
         self._pages: list[QScrollArea] = []
         for title, _, _ in TABS:
@@ -91,7 +91,10 @@ class SSLDock(QWidget):
         page = self._pages[index]
         if page.widget() is None:
             _, module, name = TABS[index]
-            page.setWidget(getattr(import_module(module), name)(self.workbench, self.viewer))
+            widget = getattr(import_module(module), name)(self.workbench, self.viewer)
+            # As wide as the panel, whatever its parts would like: nothing is cut off at the right, nothing scrolls sideways.
+            widget.setMinimumWidth(NARROW)
+            page.setWidget(widget)
         return page.widget()
 
     def show_tab(self, index: int) -> Any:

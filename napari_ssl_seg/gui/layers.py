@@ -68,13 +68,13 @@ def show_image(
     placement: Mapping[str, Any],
     tag: Mapping[str, Any],
     contrast: tuple[float, float] | None = None,
-    visible: bool = True,
+    visible: bool | None = None,
     **options: Any,
 ) -> Image:
     """Show ``data`` (z, y, x) as the image layer ``name``.
 
     ``placement`` holds scale, translate, units, axis_labels and metadata (`volumes.layer_kwargs`). Contrast limits that
-    the user set on the layer stay, unless ``contrast`` is given.
+    the user set on the layer stay, unless ``contrast`` is given; ``visible`` None: shown when new, else as it is.
     """
     from napari.layers import Image
 
@@ -85,7 +85,7 @@ def show_image(
         return viewer.add_image(
             data,
             name=name,
-            visible=visible,
+            visible=visible is not False,
             contrast_limits=limits,
             **{"colormap": "gray", "interpolation2d": "nearest", **options},
             **_placed(placement, tag),
@@ -94,7 +94,7 @@ def show_image(
     _move(layer, placement, tag)
     if contrast is not None:
         layer.contrast_limits = contrast
-    layer.visible = visible
+    _set_visible(layer, visible)
     return layer
 
 
@@ -106,7 +106,7 @@ def show_labels(
     placement: Mapping[str, Any],
     tag: Mapping[str, Any],
     colours: Mapping[int | None, Any] | None = None,
-    visible: bool = True,
+    visible: bool | None = None,
     editable: bool = False,
     opacity: float = 0.5,
 ) -> Labels:
@@ -120,13 +120,14 @@ def show_labels(
     if not isinstance(layer, Labels):
         _make_room(viewer, layer)
         extra = {"colormap": colormap} if colormap is not None else {}
-        layer = viewer.add_labels(data, name=name, visible=visible, opacity=opacity, **extra, **_placed(placement, tag))
+        shown = visible is not False
+        layer = viewer.add_labels(data, name=name, visible=shown, opacity=opacity, **extra, **_placed(placement, tag))
     else:
         layer.data = data
         _move(layer, placement, tag)
         if colormap is not None:
             layer.colormap = colormap
-        layer.visible = visible
+        _set_visible(layer, visible)
     layer.editable = editable
     return layer
 
@@ -144,16 +145,17 @@ def show_boxes(
     *,
     placement: Mapping[str, Any],
     tag: Mapping[str, Any],
-    visible: bool = True,
+    visible: bool | None = None,
     colour: str = BOX_COLOUR,
 ) -> Shapes:
-    """Show boxes, (N, 6): start and stop of each of z, y, x in voxels, as rectangles on every slice that they cover."""
+    """Show boxes, (N, 6): start (z, y, x), then stop, in voxels; as rectangles on every slice that they cover."""
     from napari.layers import Shapes
 
     rectangles = box_rectangles(boxes)
     layer = find_own(viewer, name)
     if layer is not None:
         index = viewer.layers.index(layer)
+        visible = layer.visible if visible is None else visible
         viewer.layers.remove(layer)
     else:
         index = len(viewer.layers)
@@ -165,7 +167,7 @@ def show_boxes(
         edge_color=colour,
         face_color="transparent",
         edge_width=0.6,
-        visible=visible,
+        visible=visible is not False,
         **_placed(placement, tag),
     )
     viewer.layers.insert(min(index, len(viewer.layers)), shapes)
@@ -175,7 +177,7 @@ def show_boxes(
 def box_rectangles(boxes: np.ndarray, *, most: int = 2000) -> list[np.ndarray]:
     """Corners (4, 3) of the rectangles that boxes (N, 6) cut out of each slice; at most ``most`` of them."""
     rectangles = []
-    for z0, z1, y0, y1, x0, x1 in np.asarray(boxes, dtype=float).reshape(-1, 6):
+    for z0, y0, x0, z1, y1, x1 in np.asarray(boxes, dtype=float).reshape(-1, 6):
         for z in range(int(z0), max(int(z0) + 1, int(z1))):
             low, high = (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)
             rectangles.append(
@@ -226,6 +228,11 @@ def _move(layer: Layer, placement: Mapping[str, Any], tag: Mapping[str, Any]) ->
         if name in placement and not np.array_equal(getattr(layer, name), placement[name]):
             setattr(layer, name, placement[name])
     layer.metadata = {**layer.metadata, **placement.get("metadata", {}), KEY: dict(tag)}
+
+
+def _set_visible(layer: Layer, visible: bool | None) -> None:
+    if visible is not None and layer.visible != visible:
+        layer.visible = visible
 
 
 def _make_room(viewer: ViewerModel, layer: Layer | None) -> None:

@@ -23,7 +23,7 @@ from superqt import QElidingLabel
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui.style import mark
-from napari_ssl_seg.workbench.importing import free_place, plan_import
+from napari_ssl_seg.workbench.importing import free_place
 from napari_ssl_seg.workbench.words import SPLITS, count
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class StudyForm(QWidget):
         for box, name in zip(self.split_boxes, SPLITS, strict=True):
             box.setRange(0, 100)
             box.setSuffix(" %")
+            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            box.setAlignment(Qt.AlignmentFlag.AlignRight)
+            box.setMinimumWidth(56)
             box.setToolTip(f"Share of the scans for {name}; scans of one patient stay together")
             box.setAccessibleName(f"{name} share")
             column = QVBoxLayout()
@@ -102,21 +105,12 @@ class StudyForm(QWidget):
         layout.addStretch(1)
 
     # -- what is shown --------------------------------------------------------------------------------------------
-    def start(self, folder: str | Path) -> bool:
-        """Look into a folder and show what was found; False (and ``refused``) when there is no scan."""
-        try:
-            self.show_plan(plan_import(folder))
-        except UserError as error:
-            self.refused.emit(str(error))
-            return False
-        return True
-
     def show_plan(self, plan: ImportPlan) -> None:
         """Fill the form in."""
         self.plan = plan
         self.scans_label.setText(str(plan.images))
         self.scans_label.setToolTip(str(plan.images))
-        self.scans_count.setText(f"{count(plan.image_count, 'file')} found")
+        self.scans_count.setText(f"{count(plan.image_count, 'scan')} found")
         self.labels_edit.setText(str(plan.labels) if plan.labels is not None else "")
         self.name_edit.setText(plan.name)
         self.where_edit.setText(str(plan.where))
@@ -132,7 +126,7 @@ class StudyForm(QWidget):
         if plan.labels is None:
             self.labels_count.setText("no labels: enough for pretraining")
         else:
-            self.labels_count.setText(f"{count(plan.label_count, 'file')} found, paired by name")
+            self.labels_count.setText(f"{count(plan.label_count, 'scan')} labelled, paired by name")
 
     # -- what the user does ---------------------------------------------------------------------------------------
     def _labels_edited(self) -> None:
@@ -140,10 +134,13 @@ class StudyForm(QWidget):
             return
         text = self.labels_edit.text().strip()
         labels = Path(text).expanduser() if text else None
-        if labels is not None and not labels.is_dir():
-            self.refused.emit(f"{labels} is not a folder; choose the folder of the label maps, or leave it empty")
+        if labels == self.plan.labels:
             return
-        self.plan = self.plan.with_labels(labels)
+        try:
+            self.plan = self.plan.with_labels(labels)
+        except UserError as error:
+            self.refused.emit(str(error))
+            return
         self._say_labels()
 
     def _name_edited(self, name: str) -> None:
@@ -165,6 +162,7 @@ class StudyForm(QWidget):
     def _accept(self) -> None:
         if self.plan is None:
             return
+        self._labels_edited()
         shares = tuple(box.value() for box in self.split_boxes)
         if sum(shares) != 100:
             self.refused.emit(f"the split adds up to {sum(shares)} %; make train, validation and test add up to 100 %")

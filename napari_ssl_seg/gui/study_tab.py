@@ -23,7 +23,7 @@ from napari_ssl_seg.gui.study_pages import EmptyPage, FilledPage
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.workers import Task, run
 from napari_ssl_seg.workbench import load_study
-from napari_ssl_seg.workbench.importing import ImportJob, is_study
+from napari_ssl_seg.workbench.importing import ImportJob, is_study, plan_import
 from napari_ssl_seg.workbench.open_layers import arrays_from_layers, study_from_layers
 from napari_ssl_seg.workbench.words import count
 
@@ -108,8 +108,12 @@ class StudyTab(QWidget):
         """Open the study in a folder, or ask once how to make one of the scans in it."""
         if is_study(folder):
             self.open_study(folder)
-        elif self.form.start(folder):
-            self.pages.setCurrentWidget(self.form)
+        else:
+            self._start(f"Looking into {Path(folder).name} …", plan_import, folder, on_result=self._ask)
+
+    def _ask(self, plan: ImportPlan) -> None:
+        self.form.show_plan(plan)
+        self.pages.setCurrentWidget(self.form)
 
     def open_study(self, folder: str | Path) -> None:
         """Open a study in a worker."""
@@ -138,7 +142,13 @@ class StudyTab(QWidget):
         self._start(f"Fetching {sample.title} …" if sample.download else f"Making {sample.title} …", self._job.run)
 
     # -- work -----------------------------------------------------------------------------------------------------
-    def _start(self, text: str, function: Callable[..., Any], *args: Any) -> None:
+    def _start(
+        self,
+        text: str,
+        function: Callable[..., Any],
+        *args: Any,
+        on_result: Callable[[Any], None] | None = None,
+    ) -> None:
         if self._task is not None and self._task.running:
             return
         self.busy.start(text, can_cancel=self._job is not None)

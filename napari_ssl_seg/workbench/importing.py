@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari_ssl_seg.study import Study
+    from napari_ssl_seg.study.pairing import FoundCase
 
 IMAGE_FOLDERS = ("imagesTr", "images", "image", "scans", "img")
 LABEL_FOLDERS = ("labelsTr", "labels", "label", "segmentations", "masks", "seg", "annotations")
@@ -24,10 +24,8 @@ DATABASE = "study.db"
 class ImportPlan:
     """What will be made, as far as it can be known before asking."""
 
-    source: Path
-    """The folder that was chosen."""
     images: Path
-    """What `Study.create` gets: the folder of the images, or of a ``dataset.json``."""
+    """What `Study.create` gets: the folder of the images, or one whose layout or ``dataset.json`` is known."""
     image_count: int
     labels: Path | None
     label_count: int
@@ -35,14 +33,30 @@ class ImportPlan:
     where: Path
     """The folder of the study: not there yet."""
     split: tuple[int, int, int] = (70, 10, 20)
+    labels_found: Path | None = None
+    """Labels that the layout of ``images`` brings along, without being named."""
 
     def with_labels(self, labels: Path | None) -> ImportPlan:
-        """The same with another folder of labels."""
-        return replace(self, labels=labels, label_count=_count(labels) if labels is not None else 0)
+        """The same with another folder of labels.
+
+        Raises
+        ------
+        StudyError
+            When it is no folder, or holds no label with the name of a scan.
+        """
+        if labels is not None and not labels.is_dir():
+            raise StudyError(f"{labels} is not a folder; choose the folder of the label maps, or leave it empty")
+        cases = _cases(self.images, labels)
+        return replace(self, labels=labels, label_count=_labelled(cases), image_count=len(cases))
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `Study.create`."""
-        return {"images": self.images, "labels": self.labels, "split": self.split}
+        given: dict[str, Any] = {"images": self.images, "split": self.split, "name": self.name}
+        if self.labels is None and self.labels_found is not None:  # they would come along with the folder
+            given["images"] = [case.images for case in _cases(self.images, None)]
+        elif self.labels != self.labels_found:
+            given["labels"] = self.labels
+        return given
 
 
 def is_study(folder: str | os.PathLike[str]) -> bool:
@@ -51,38 +65,32 @@ def is_study(folder: str | os.PathLike[str]) -> bool:
 
 
 def plan_import(folder: str | os.PathLike[str]) -> ImportPlan:
-    """Find the images and labels below a folder, and propose a name and a place for the study.
+    """Find the images and labels below a folder, and propose a name and a place for the study. Reads names only.
 
     Raises
     ------
     StudyError
         When the folder is not there or holds no scan.
     """
-    source = Path(folder).expanduser()
+    source = Path(folder).expanduser().absolute()
     if not source.is_dir():
         raise StudyError(f"{source} is not a folder; choose the folder that holds the scans")
-    if (source / "dataset.json").is_file():
-        listed = next((source / name for name in IMAGE_FOLDERS if (source / name).is_dir()), source)
-        labels = next((source / name for name in LABEL_FOLDERS if (source / name).is_dir()), None)
-        images, counted = source, _count(listed)
-    else:
-        images = next((source / name for name in IMAGE_FOLDERS if _count(source / name)), source)
-        around = (source, source.parent) if images == source else (source,)
-        labels = _label_folder(around, images)
-        counted = _count(images)
-    if counted == 0:
-        raise StudyError(
-            f"{source} holds no scan that can be read (.nii, .nii.gz, .nrrd, .mha, .mhd); choose the folder that does"
-        )
     name = source.parent.name if source.name in IMAGE_FOLDERS and source.parent.name else source.name
+    images, labels = source, None
+    cases = _cases(source, None)
+    if not _labelled(cases):
+        images = next((source / part for part in IMAGE_FOLDERS if (source / part).is_dir()), source)
+        labels = _label_folder((source, source.parent) if images == source else (source,), images)
+        cases = _cases(images, labels)
+    brought = _common_folder(cases) if labels is None else None
     return ImportPlan(
-        source=source,
         images=images,
-        image_count=counted,
-        labels=labels,
-        label_count=_count(labels) if labels is not None else 0,
+        image_count=len(cases),
+        labels=labels or brought,
+        label_count=_labelled(cases),
         name=name or "study",
         where=free_place(source.parent, name or "study"),
+        labels_found=brought,
     )
 
 
@@ -102,17 +110,29 @@ def _label_folder(places: Iterable[Path], images: Path) -> Path | None:
     for place in places:
         for name in LABEL_FOLDERS:
             folder = place / name
-            if folder != images and _count(folder):
-                return folder
+            if folder == images or not folder.is_dir():
+                continue
+            try:
+                if _labelled(_cases(images, folder)):
+                    return folder
+            except StudyError:
+                continue  # holds nothing that goes with these images
     return None
 
 
-def _count(folder: Path) -> int:
-    if not folder.is_dir():
-        return 0
-    from napari_ssl_seg.volumes import find_volumes
+def _cases(images: Path, labels: Path | None) -> list[FoundCase]:
+    from napari_ssl_seg.study.layouts import find_cases
 
-    return len(find_volumes(folder))
+    return find_cases(images, labels).cases
+
+
+def _labelled(cases: Iterable[FoundCase]) -> int:
+    return sum(case.label is not None for case in cases)
+
+
+def _common_folder(cases: Iterable[FoundCase]) -> Path | None:
+    folders = [str(case.label.parent) for case in cases if case.label is not None]
+    return Path(os.path.commonpath(folders)) if folders else None
 
 
 class Cancelled(Exception):
@@ -133,14 +153,14 @@ class ImportJob:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Stop at the next scan; what was made so far is removed."""
+        """Stop at the next scan; nothing is left behind."""
         self._cancelled = True
 
     @property
     def cancelled(self) -> bool:
         return self._cancelled
 
-    def report(self, done: int, total: int, what: str = "reading scans") -> None:
+    def report(self, done: int, total: int, what: str | Path = "reading scans") -> None:
         """Take note of how far it is.
 
         Raises
@@ -148,7 +168,8 @@ class ImportJob:
         Cancelled
             When nobody wants the study any more.
         """
-        self.done, self.total, self.what = done, total, what
+        self.done, self.total = done, total
+        self.what = what if isinstance(what, str) else f"read {what.name}"
         if self._cancelled:
             raise Cancelled
 
@@ -156,11 +177,7 @@ class ImportJob:
         """Make the study; None when it was cancelled."""
         from napari_ssl_seg.study import Study
 
-        existed = self.where.exists()
         try:
-            study = Study.create(self.where, progress=self.report, **self._options)
+            return Study.create(self.where, progress=self.report, **self._options)
         except Cancelled:
-            if not existed:
-                shutil.rmtree(self.where, ignore_errors=True)
             return None
-        return study

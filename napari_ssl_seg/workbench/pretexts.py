@@ -1,0 +1,228 @@
+"""What a method would train on, ready to be shown: questions of the panel, and answers as plain arrays.
+
+`answer` runs in a worker: it calls the same `inspect` as the command line, which calls the trainer's own ``pretext``.
+Nothing here knows Qt or napari, and torch is imported only when the first question is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ssl_seg.workbench.words import count
+
+if TYPE_CHECKING:
+    from napari_ssl_seg.methods.base import View
+    from napari_ssl_seg.methods.inspection import Inspection
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.runs import Run
+
+THUMBNAIL = 128
+"""Longest side of a thumbnail, in pixels."""
+LAYER_KINDS = ("image", "labels", "mask", "boxes")
+PARTS = ("share", "ratio", "coverage", "fraction", "overlap")
+"""A number between 0 and 1 whose name holds one of these is shown in per cent."""
+
+
+@dataclass(frozen=True)
+class InspectionRequest:
+    """One question: this method, with these settings, at this place of this case, with this seed."""
+
+    study: Study
+    method: str
+    case_id: str
+    slice_index: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    dims: int = 2
+    preset: str = "small"
+    run_id: str | None = None
+    generation: int = 0
+    """Rises with every question: an answer to an older one than the last is stale."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A view of the pretext, as a layer and as a thumbnail."""
+
+    name: str
+    title: str
+    kind: str
+    array: np.ndarray | None
+    """(z, y, x) of the patch; one slice in 2D. Boxes: (N, 6), start z, y, x, then stop. None: no layer (curve, table)."""
+    limits: tuple[float, float] | None
+    """Values drawn as black and white."""
+    thumbnail: np.ndarray
+    """(H, W, 3), uint8."""
+    output: bool = False
+    """Made by a trained run, not by the pretext."""
+
+
+@dataclass(frozen=True)
+class InspectionAnswer:
+    """What came of a question."""
+
+    request: InspectionRequest
+    pictures: tuple[Picture, ...]
+    """In the order of the method's own pipeline; what a run made of it at the end."""
+    chips: tuple[str, ...]
+    """Named numbers, in words."""
+    placement: Mapping[str, Any]
+    """scale, translate, units, axis_labels and metadata of the layers, so that they lie where the patch was cut."""
+    front: str
+    """Name of the picture of what the network gets."""
+    seconds: float
+
+
+class Inspector:
+    """Numbers the questions, so that only the answer to the last one is shown."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+
+    def ask(self, study: Study, method: str, case_id: str, slice_index: int, **options: Any) -> InspectionRequest:
+        """The next question."""
+        self._generation += 1
+        return InspectionRequest(study, method, case_id, slice_index, generation=self._generation, **options)
+
+    def is_current(self, answer_: InspectionAnswer) -> bool:
+        """Whether nothing newer has been asked since."""
+        return answer_.request.generation == self._generation
+
+    def forget(self) -> None:
+        """Make every open question stale."""
+        self._generation += 1
+
+
+def answer(request: InspectionRequest) -> InspectionAnswer:
+    """Answer a question (in a worker).
+
+    Raises
+    ------
+    UserError
+        When method, settings, case, slice or run do not fit each other.
+    """
+    from napari_ssl_seg.methods import get_method
+    from napari_ssl_seg.methods.inspection import inspect
+    from napari_ssl_seg.networks.patch import plan_spec
+
+    study = request.study
+    method = get_method(request.method, request.settings)
+    scan = study.patches_source(request.case_id, purpose="show")
+    spec = plan_spec(
+        request.dims, scan.array.shape[0], study.median_shape(), study.median_spacing(), preset=request.preset
+    )
+    inspection = inspect(
+        study,
+        method,
+        request.case_id,
+        spec=spec,
+        slice_index=request.slice_index,
+        seed=request.seed,
+        run=study.run(request.run_id) if request.run_id else None,
+    )
+    return _answer(request, inspection, scan.geometry)
+
+
+def _answer(request: InspectionRequest, inspection: Inspection, geometry: Any) -> InspectionAnswer:
+    from napari_ssl_seg.volumes import layer_kwargs
+
+    dims, own = inspection.spec.dims, len(inspection.pretext.views)
+    backdrop = next((view for view in inspection.views if view.kind == "image"), None)
+    pictures = tuple(
+        Picture(
+            name=view.name,
+            title=view.title,
+            kind=view.kind,
+            array=layer_array(view, dims) if view.kind in LAYER_KINDS else None,
+            limits=view.range,
+            thumbnail=_thumbnail(view, inspection.row, dims, backdrop),
+            output=number >= own,
+        )
+        for number, view in enumerate(inspection.views)
+    )
+    inputs = inspection.pretext.inputs
+    images = [view.name for view in inspection.pretext.views if view.kind == "image"]
+    front = next((view.name for view in inspection.pretext.views if view.data is inputs), images[-1] if images else "")
+    placement = dict(layer_kwargs(geometry))
+    origin = inspection.batch.origins[0]
+    placement["translate"] = tuple(
+        start + index * step
+        for start, index, step in zip(placement["translate"], origin, placement["scale"], strict=True)
+    )
+    placement["metadata"] = {**placement["metadata"], "patch_origin": origin}
+    return InspectionAnswer(
+        request=request,
+        pictures=pictures,
+        chips=tuple(chips(inspection.stats, inspection.batch.partner_ids, inspection.views)),
+        placement=placement,
+        front=front,
+        seconds=inspection.seconds,
+    )
+
+
+def layer_array(view: View, dims: int) -> np.ndarray:
+    """The first sample of a view in (z, y, x); of several channels the first; boxes as (N, 6)."""
+    data = view.data
+    array = np.asarray(data.numpy(force=True) if hasattr(data, "numpy") else data)[0]
+    if view.kind == "boxes":
+        if dims == 3:
+            return array.astype(np.float64)
+        zero, one = np.zeros((len(array), 1)), np.ones((len(array), 1))
+        return np.concatenate([zero, array[:, :2], one, array[:, 2:]], axis=1)
+    if view.kind == "image":
+        return array[0][None] if dims == 2 else array[0]
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    return array[None] if dims == 2 else array
+
+
+def chips(stats: Mapping[str, float], partners: tuple[str, ...] = (), views: tuple[View, ...] = ()) -> list[str]:
+    """Named numbers in words: ``share masked 75 %``, ``boxes 40``, ``donor hippocampus_007``."""
+    found = [f"{name.replace('_', ' ')} {number(name, value)}" for name, value in stats.items()]
+    found += [f"donor {partner}" for partner in dict.fromkeys(partners)]
+    for view in views:
+        if view.kind == "table" and isinstance(view.data, Mapping):
+            found += [f"{view.name} {row} {number(str(row), value)}" for row, value in view.data.items()]
+    return found
+
+
+def number(name: str, value: float) -> str:
+    """A number as its name wants it."""
+    value = float(value)
+    if value != value:
+        return "–"
+    if any(part in name for part in PARTS) and 0 <= value <= 1:
+        return f"{100 * value:.3g} %"
+    return f"{value:.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
+    """Id and title of the pretrainings of a method that have weights to look at, newest first."""
+    from napari_ssl_seg.errors import UserError
+
+    found = []
+    for run in reversed(runs):
+        try:
+            record = run.record
+        except UserError:
+            continue
+        if record.kind == "pretrain" and record.method == method and run.weights_path.is_file():
+            found.append((run.id, record.title or run.id))
+    return found
+
+
+def place_line(case_id: str, slice_index: int, depth: int) -> str:
+    """``hippocampus_003 · slice 14 of 0-34``."""
+    return f"{case_id} · slice {slice_index} of {count(depth, 'slice')}" if depth else case_id
+
+
+def _thumbnail(view: View, row: int, dims: int, backdrop: View | None) -> np.ndarray:
+    from napari_ssl_seg.methods.pictures import picture
+
+    drawn = picture(view, row=row, dims=dims, backdrop=backdrop).convert("RGB")
+    drawn.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(drawn, dtype=np.uint8)
