@@ -189,20 +189,6 @@ def weights_sentence(event: Event) -> str:
     return text + (f", {skipped} of its tensors not used" if skipped else "")
 
 
-def time_words(seconds: float | None) -> str:
-    """``45 s``, ``3:10``, ``2 h 05``, ``3 d``; empty for None."""
-    if seconds is None:
-        return ""
-    seconds = max(0, round(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d}"
-    if seconds < 2 * 86400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d}"
-    return f"{seconds // 86400} d"
-
-
 def _add(curves: dict[str, Curve], name: str, step: int, value: float | None) -> None:
     curves.setdefault(name, Curve())
     if value is not None:

@@ -9,7 +9,7 @@ import pytest
 from napari_ssl_seg.errors import RunError, TrainingFailed
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.runs import Run, RunRecord, list_runs
-from napari_ssl_seg.workbench.run_progress import RunProgress, time_words, weights_sentence
+from napari_ssl_seg.workbench.run_progress import RunProgress, weights_sentence
 from napari_ssl_seg.workbench.training import TrainingQueue
 
 
@@ -206,9 +206,3 @@ def test_what_was_taken_over_is_one_sentence():
     event = Event("weights", {"loaded": ["a", "b"], "random": ["head"], "skipped": [], "source": "run-1"})
     assert weights_sentence(event) == "2 tensors taken over from run-1, 1 start at random"
 
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(None, ""), (45, "45 s"), (190, "3:10"), (7500, "2 h 05"), (3 * 86400, "3 d")]
-)
-def test_time_in_words(seconds, words):
-    assert time_words(seconds) == words

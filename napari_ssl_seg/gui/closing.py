@@ -1,0 +1,137 @@
+"""Closing the window while a run goes on: it is asked, and nothing is lost whatever the answer.
+
+napari's own close cuts workers off at their next yield. So the close is held back, the runs of this window are asked to
+save, and the window closes by itself when they have. Runs in processes of their own go on, and are found again.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+from napari_ssl_seg.gui import training_worker
+from napari_ssl_seg.workbench.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_ssl_seg.training.runs import Run
+    from napari_ssl_seg.workbench.training import TrainingQueue
+
+LAST_WAIT_SECONDS = 20.0
+"""How long the end of the program waits for a run to save: a step and a checkpoint."""
+CHECK_MILLISECONDS = 100
+
+
+class ClosingGuard(QObject):
+    """Watches the main window that ``tab`` is in.
+
+    A click on the window's close button asks; a close by the program (``viewer.close()``) saves without asking.
+    """
+
+    def __init__(self, tab: QWidget, queue: TrainingQueue) -> None:
+        super().__init__(tab)
+        self._tab, self._queue = tab, queue
+        self._window_ref: Callable[[], QWidget | None] = _no_window  # weak: who holds a guard holds no window
+        self._closing = False
+        self._go_on: list[Run] = []
+        self._timer = QTimer(self)
+        self._timer.setInterval(CHECK_MILLISECONDS)
+        self._timer.timeout.connect(self._close_when_saved)
+        tab.installEventFilter(self)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self._about_to_quit)
+
+    @property
+    def _window(self) -> QWidget | None:
+        window = self._window_ref()
+        return window if window is not None and isalive(window) else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the window closes as soon as its runs are saved."""
+        return self._closing
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is None:
+            return False
+        if watched is self._tab and event.type() in (QEvent.Type.Show, QEvent.Type.ParentChange):
+            self._watch(self._tab.window())
+        elif watched is self._window and event.type() == QEvent.Type.Close:
+            return self._held_back(event)
+        return False
+
+    def ask(self) -> str:
+        """``stop`` (save and close), ``elsewhere`` (go on in a process of its own) or ``stay``."""
+        running = self._queue.in_thread
+        waiting = len(self._queue.in_processes)
+        box = QMessageBox(self._tab)
+        box.setWindowTitle("A run goes on")
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setText(f"{running[0].title} is training in this window.")
+        note = "It saves within a step and can be resumed later."
+        if waiting:
+            note += f" {count(waiting, 'run')} in a process of its own will go on, and be found again."
+        box.setInformativeText(note)
+        stop = box.addButton("Save, stop and close", QMessageBox.ButtonRole.AcceptRole)
+        elsewhere = box.addButton("Save, go on in a process of its own", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton("Stay", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(stop)
+        box.exec()
+        clicked = box.clickedButton()
+        return "stop" if clicked is stop else "elsewhere" if clicked is elsewhere else "stay"
+
+    def _watch(self, window: QWidget | None) -> None:
+        if window is self._window or window is None:
+            return
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        self._window_ref = weakref.ref(window)
+        window.installEventFilter(self)
+
+    def _held_back(self, event: QEvent) -> bool:
+        """Whether the close is to wait (the event is then used up)."""
+        if not self._queue.in_thread:
+            return False
+        if not event.spontaneous():
+            training_worker.stop_and_wait(LAST_WAIT_SECONDS)
+            return False
+        event.ignore()
+        if not self._closing:
+            answer = self.ask()
+            if answer != "stay":
+                self._save_and_close(go_on=answer == "elsewhere")
+        return True
+
+    def _save_and_close(self, *, go_on: bool) -> None:
+        self._closing = True
+        self._go_on = [progress.run for progress in self._queue.in_thread] if go_on else []
+        self._queue.stop_all_in_thread()
+        if self._window is not None:
+            self._window.setCursor(Qt.CursorShape.BusyCursor)
+        self._timer.start()
+
+    def _close_when_saved(self) -> None:
+        if self._queue.in_thread:
+            return
+        self._timer.stop()
+        for run in self._go_on:
+            if run.state == "stopped":  # it may have finished instead
+                self._queue.add(run, detached=True)
+        self._closing = False
+        window = self._window
+        if window is not None:
+            window.unsetCursor()
+            window.close()
+
+    def _about_to_quit(self) -> None:
+        training_worker.stop_and_wait(LAST_WAIT_SECONDS)
+
+
+def _no_window() -> QWidget | None:
+    return None

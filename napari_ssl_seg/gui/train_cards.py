@@ -1,0 +1,375 @@
+"""The two cards of the Train tab: what to pretrain, and what to fine-tune on how many labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_ssl_seg.gui.config_form import ConfigForm
+from napari_ssl_seg.gui.fields import ChoiceField, IntField
+from napari_ssl_seg.gui.style import mark
+from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings
+from napari_ssl_seg.workbench.words import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_ssl_seg.methods.base import Method
+    from napari_ssl_seg.training.settings import TrainSettings
+
+    Rate = Callable[..., tuple[float, bool]]
+SCRATCH = "scratch"
+ELSEWHERE = ("iterations", "device", "preview_case", "preview_slice")
+"""Settings that have an input of their own, or follow what is looked at."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run to start from: its id, what to call it, and its network's dimensions and preset."""
+
+    id: str
+    title: str
+    dims: int | None = None
+    preset: str | None = None
+
+
+@dataclass
+class Choices:
+    """What the cards offer; read off the window's thread, because torch is imported for it."""
+
+    methods: Sequence[type[Method]] = ()
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    devices: Sequence[Any] = ()
+
+
+class Budget(QWidget):
+    """How long to train: steps, or minutes."""
+
+    edited = Signal()
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.number = IntField(1, 10_000_000)
+        self.number.setValue(steps)
+        self.unit = ChoiceField(["steps", "minutes"])
+        self._rate = 0.0
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.number, 3)
+        row.addWidget(self.unit, 2)
+        self.number.edited.connect(self.edited)
+        self.unit.edited.connect(self._convert)
+
+    def set_rate(self, rate: float) -> None:
+        """Steps a second to expect."""
+        self._rate = rate
+
+    @property
+    def iterations(self) -> int:
+        if self.unit.value() == "steps":
+            return self.number.value()
+        return max(1, round(self.number.value() * 60 * self._rate))
+
+    @property
+    def seconds(self) -> float:
+        if self.unit.value() == "minutes":
+            return 60.0 * self.number.value()
+        return self.number.value() / self._rate if self._rate else 0.0
+
+    def _convert(self) -> None:
+        other = self.number.value() / 60 / self._rate if self.unit.value() == "minutes" and self._rate else None
+        if other is None and self._rate:
+            other = self.number.value() * 60 * self._rate
+        if other is not None:
+            self.number.setValue(max(1, round(other)))
+        self.edited.emit()
+
+
+class Card(QFrame):
+    """A frame with a form, a folded part, a hint and its Start."""
+
+    start_asked = Signal()
+    edited = Signal()
+
+    def __init__(self, title: str, button: str, settings: type[TrainSettings], steps: int) -> None:
+        super().__init__()
+        mark(self, "card")
+        self.form = QFormLayout()
+        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        self.form.setVerticalSpacing(4)
+        heading = QLabel(title)
+        mark(heading, "heading")
+        self.network = ChoiceField(["small"])
+        self.network.setToolTip("Network and size; small trains on two CPU cores")
+        self.dims = ChoiceField(["automatic"])
+        self.dims.setToolTip("2D learns from single slices, 3D from blocks; automatic chooses by the slice thickness")
+        self.budget = Budget(steps)
+        self.budget.setToolTip("How long to train; minutes are turned into steps by the speed measured here")
+        self.train_form = ConfigForm(settings, hide=ELSEWHERE, basic=())
+        self.fold = QToolButton()
+        mark(self.fold, "quiet")
+        self.fold.setCheckable(True)
+        self.fold.setText("▸ More …")
+        self.fold.toggled.connect(self._unfold)
+        self.folded = QWidget()
+        self.folded.setVisible(False)
+        self.folded_layout = QVBoxLayout(self.folded)
+        self.folded_layout.setContentsMargins(0, 0, 0, 0)
+        self.folded_layout.addWidget(self.train_form)
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        mark(self.hint, "hint")
+        self.button = QPushButton(button)
+        mark(self.button, "primary")
+        self.button.clicked.connect(self.start_asked)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(5)
+        layout.addWidget(heading)
+        layout.addLayout(self.form)
+        layout.addWidget(self.fold, 0, Qt.AlignmentFlag.AlignLeft)
+        layout.addWidget(self.folded)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.button)
+        for widget in (self.network, self.dims, self.budget):
+            widget.edited.connect(self.edited)
+
+    def add_row(self, text: str, widget: QWidget) -> None:
+        """A labelled input."""
+        label = QLabel(text)
+        label.setBuddy(widget)
+        label.setToolTip(widget.toolTip())
+        widget.setAccessibleName(text)
+        self.form.addRow(label, widget)
+
+    def set_primary(self, primary: bool) -> None:
+        """Whether this Start is the next step."""
+        mark(self.button, "primary" if primary else "")
+
+    def set_networks(self, networks: dict[str, dict[str, Any]]) -> None:
+        """Offer these networks' presets, and the dimensions that each has."""
+        self._dims = {
+            (name, preset): tuple(entry["dims"])
+            for name, presets in networks.items()
+            for preset, entry in presets.items()
+        }
+        refill(self.network, [(f"{name} · {preset}", (name, preset)) for name, preset in self._dims])
+        self._offer_dims()
+        self.network.edited.connect(self._offer_dims)
+
+    def _offer_dims(self) -> None:
+        dims = self._dims.get(self.network.value(), (2, 3)) if hasattr(self, "_dims") else (2, 3)
+        refill(self.dims, [("automatic", None), *((f"{number}D", number) for number in sorted(dims))])
+
+    def network_values(self) -> dict[str, Any]:
+        """network, preset and dims as `pretrain` takes them."""
+        chosen = self.network.value()
+        name, preset = chosen if isinstance(chosen, tuple) else ("unet", "small")
+        return {"network": name, "preset": preset, "dims": self.dims.value() if self.dims.value() in (2, 3) else None}
+
+    def train_values(self) -> dict[str, Any]:
+        """Training settings that the user changed."""
+        return {name: value for name, value in self.train_form.changed_values().items() if name not in ELSEWHERE}
+
+    def problem(self) -> str | None:
+        """What keeps it from starting."""
+        return self.train_form.problem()
+
+    def show_expected(self, rate: float, measured: bool) -> None:
+        """Say how long it will take."""
+        self.budget.set_rate(rate)
+        about = f"about {duration(self.budget.seconds)}" if self.budget.seconds >= 1 else "a moment"
+        steps = f"{self.budget.iterations:,} steps, ".replace(",", " ")
+        self.hint.setText(
+            f"{steps}{about} ({'as measured here' if measured else 'a guess; the first run measures it'})"
+        )
+
+    def _unfold(self, on: bool) -> None:
+        self.folded.setVisible(on)
+        self.fold.setText("▾ Less" if on else "▸ More …")
+        if on:
+            self.train_form.more_button.setChecked(True)
+            self.train_form.more_button.hide()
+
+
+class PretrainCard(Card):
+    """Method, network, budget."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Pretrain", "Start pretraining", PretrainSettings, PretrainSettings.model_fields["iterations"].default
+        )
+        self._methods: dict[str, type[Method]] = {}
+        self.method = ChoiceField(["…"])
+        self.method.setToolTip("What the network learns from scans without labels")
+        self.add_row("Method", self.method)
+        self.add_row("Network", self.network)
+        self.add_row("Dimensions", self.dims)
+        self.add_row("Budget", self.budget)
+        self.method_form = ConfigForm()
+        self.folded_layout.insertWidget(0, self.method_form)
+        self.method.edited.connect(self._method_chosen)
+
+    def set_methods(self, methods: Sequence[type[Method]]) -> None:
+        self._methods = {method.name: method for method in methods}
+        refill(self.method, [(method.title, method.name) for method in methods])
+        self._method_chosen()
+
+    def _method_chosen(self) -> None:
+        method = self._methods.get(self.method.value())
+        if method is not None:
+            self.method.setToolTip(method.paper)
+            self.method_form.set_model(method.Config, basic=tuple(method.Config.model_fields))
+        self.edited.emit()
+
+    def _offer_dims(self) -> None:
+        super()._offer_dims()
+        method = self._methods.get(self.method.value()) if hasattr(self, "_methods") else None
+        if method is not None:
+            fitting = [number for number in (2, 3) if number in method.dims and self.dims.findData(number) >= 0]
+            refill(self.dims, [("automatic", None), *((f"{number}D", number) for number in fitting)])
+
+    def values(self) -> dict[str, Any]:
+        """Arguments of `training.pretrain`."""
+        return {
+            "method": self.method.value(),
+            **self.network_values(),
+            "iterations": self.budget.iterations,
+            "settings": self.method_form.changed_values() if self.method_form.field_names else {},
+            "train": self.train_values(),
+        }
+
+    def problem(self) -> str | None:
+        return super().problem() or self.method_form.problem()
+
+
+class FinetuneCard(Card):
+    """What to start from, and how many labels to use."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Fine-tune", "Start fine-tuning", FinetuneSettings, FinetuneSettings.model_fields["iterations"].default
+        )
+        self._starts: dict[str, Start] = {}
+        self._available = (0, 0)
+        self.init = ChoiceField([SCRATCH])
+        self.init.setToolTip("Weights to start from: those of a run, or random ones (scratch), for comparison")
+        self.labels = QSpinBox()
+        self.labels.setMinimum(1)
+        self.labels_unit = QComboBox()
+        for text, unit in (("scans", "cases"), ("% of scans", "percent"), ("slices", "slices")):
+            self.labels_unit.addItem(text, unit)
+        self.labels_hint = QLabel()
+        mark(self.labels_hint, "hint")
+        labels = QWidget()
+        labels.setToolTip(
+            "Labelled scans or slices of the train split to learn from; smaller budgets are parts of larger ones"
+        )
+        row = QHBoxLayout(labels)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.labels, 2)
+        row.addWidget(self.labels_unit, 2)
+        row.addWidget(self.labels_hint, 2)
+        self.add_row("Start from", self.init)
+        self.add_row("Labels", labels)
+        self.add_row("Network", self.network)
+        self.add_row("Dimensions", self.dims)
+        self.add_row("Budget", self.budget)
+        self.init.edited.connect(self._init_chosen)
+        self.labels_unit.currentIndexChanged.connect(lambda _index: self._limit_labels(full=True))
+
+    def set_starts(self, starts: Sequence[Start]) -> None:
+        """Offer these runs, newest first, and scratch; the newest is proposed when there was none before."""
+        had_runs = bool(self._starts)
+        kept = self.init.value()
+        self._starts = {start.id: start for start in starts}
+        refill(self.init, [*((start.title, start.id) for start in starts), ("scratch (random weights)", SCRATCH)])
+        known = kept in self._starts or kept == SCRATCH
+        self.init.set_value(kept if known and (had_runs or not starts) else (starts[0].id if starts else SCRATCH))
+        self._init_chosen()
+
+    def set_available(self, cases: int, slices: int) -> None:
+        """How many labelled cases and slices the train split has."""
+        changed = (cases, slices) != self._available
+        self._available = (cases, slices)
+        self._limit_labels(full=changed)
+
+    def _limit_labels(self, *, full: bool) -> None:
+        unit, (cases, slices) = self.labels_unit.currentData(), self._available
+        most = {"cases": cases, "percent": 100, "slices": slices}[unit]
+        self.labels.setMaximum(max(1, most))
+        if full:
+            self.labels.setValue(max(1, most))
+        self.labels_hint.setText({"cases": f"of {cases}", "percent": f"of {cases}", "slices": f"of {slices}"}[unit])
+        self.labels.setEnabled(most > 0)
+        self.button.setEnabled(cases > 0)
+        self.button.setToolTip("" if cases else "No scan of the train split has a label yet")
+
+    def _init_chosen(self) -> None:
+        start = self._starts.get(self.init.value())
+        for widget in (self.network, self.dims):
+            widget.setEnabled(start is None)
+            widget.setToolTip("As in the run it starts from" if start is not None else "Network and size")
+        self.init.setToolTip(start.title if start is not None else "Random weights, for comparison")
+        self.edited.emit()
+
+    @property
+    def start(self) -> Start | None:
+        """The run to start from; None: scratch."""
+        return self._starts.get(self.init.value())
+
+    def values(self) -> dict[str, Any]:
+        """Arguments of `training.finetune`."""
+        unit, number, (cases, slices) = self.labels_unit.currentData(), self.labels.value(), self._available
+        budget: dict[str, Any] = {}
+        if unit == "cases" and number < cases:
+            budget = {"cases": number}
+        elif unit == "percent" and number < 100:
+            budget = {"cases": f"{number}%"}
+        elif unit == "slices" and number < slices:
+            budget = {"slices": number}
+        network = self.network_values() if self.start is None else {}
+        return {
+            "init": self.start.id if self.start is not None else SCRATCH,
+            **budget,
+            **network,
+            "iterations": self.budget.iterations,
+            "train": self.train_values(),
+        }
+
+    def show_expected(self, rate: float, measured: bool) -> None:
+        super().show_expected(rate, measured)
+        if not self._available[0]:
+            self.hint.setText("No scan of the train split has a label yet; add labels in the tab 1 Study")
+        elif self.start is not None:
+            self.hint.setText(f"{self.hint.text()}; from {self.start.title}")
+
+    def describe_labels(self) -> str:
+        """``2 of 14 labelled scans``."""
+        return f"{self.labels.value()} of {count(self._available[0], 'labelled scan')}"
+
+
+def refill(field_: QComboBox, choices: Sequence[tuple[str, Any]]) -> None:
+    """Offer other choices, (text, value); what is chosen stays where it is still offered. Emits nothing."""
+    kept = field_.currentData()
+    field_.blockSignals(True)
+    field_.clear()
+    for text, value in choices:
+        field_.addItem(text, value)
+    index = next((index for index, (_, value) in enumerate(choices) if value == kept), 0)
+    field_.setCurrentIndex(index)
+    field_.blockSignals(False)
