@@ -85,7 +85,7 @@ def plan_patch(
         shrinkable = [axis for axis in range(dims) if patch[axis] - steps[axis] >= least[axis]]
         if not shrinkable:
             break
-        longest = max(shrinkable, key=lambda axis: (patch[axis], axis))
+        longest = max(shrinkable, key=lambda axis: (patch[axis], -axis))
         patch[longest] -= steps[longest]
     return tuple(patch)
 

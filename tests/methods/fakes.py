@@ -1,0 +1,67 @@
+"""A study in memory, with the little that sampling and inspection ask of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ssl_seg.networks import NetworkSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class FakeScan:
+    case_id: str
+    array: np.ndarray
+
+
+@dataclass(frozen=True)
+class FakeCase:
+    id: str
+    shape: tuple[int, int, int]
+    split: str = "train"
+
+
+class FakeStudy:
+    """Scans by id, as float32 (C, z, y, x); remembers for which purposes it was asked."""
+
+    def __init__(self, scans: Mapping[str, np.ndarray]) -> None:
+        self.scans = dict(scans)
+        self.purposes: set[str] = set()
+
+    def patches_source(self, case_id: str, *, purpose: str) -> FakeScan:
+        self.purposes.add(purpose)
+        return FakeScan(case_id, self.scans[case_id])
+
+    def case(self, case_id: str) -> FakeCase:
+        return FakeCase(case_id, self.scans[case_id].shape[1:])
+
+    def cases(self, split: str | None = None) -> list[FakeCase]:
+        return [self.case(case_id) for case_id in self.scans]
+
+
+def blobs(seed: int, shape: tuple[int, int, int] = (20, 40, 36), channels: int = 1) -> np.ndarray:
+    """A smooth scan in [-1, 1] with some structure everywhere."""
+    rng = np.random.default_rng(seed)
+    grid = np.meshgrid(*(np.linspace(0, 3, length) for length in shape), indexing="ij")
+    layers = [
+        np.sin(grid[0] * rng.uniform(1, 3))
+        * np.cos(grid[1] * rng.uniform(1, 3))
+        * np.sin(1 + grid[2] * rng.uniform(1, 3))
+        for _ in range(channels)
+    ]
+    noise = rng.normal(0, 0.05, (channels, *shape))
+    return np.clip(np.stack(layers) + noise, -1, 1).astype(np.float32)
+
+
+def small_study(cases: int = 4, **options: Any) -> FakeStudy:
+    return FakeStudy({f"case{number}": blobs(number, **options) for number in range(cases)})
+
+
+def small_spec(dims: int, channels: int = 1) -> NetworkSpec:
+    patch = (32, 32) if dims == 2 else (16, 32, 32)
+    return NetworkSpec(dims=2 if dims == 2 else 3, in_channels=channels, preset="small", patch=patch)
