@@ -132,8 +132,8 @@ def make_cases(examined: list[Examined], settings: StudySettings, groups: Groups
             cases.append(
                 Case(
                     id=case_id if item.frames == 1 else f"{case_id}_t{frame:02d}",
-                    images=item.found.images,
-                    label=item.label,
+                    image_files=tuple(map(str, item.found.images)),
+                    label_file=None if item.label is None else str(item.label),
                     group=group_of[case_id],
                     split=splits[case_id],
                     shape=item.geometry.shape,

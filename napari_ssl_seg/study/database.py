@@ -13,6 +13,7 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ CREATE TABLE settings (record TEXT NOT NULL);
 CREATE TABLE cases (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    images TEXT NOT NULL,
+    image TEXT NOT NULL,
+    more_images TEXT,
     label TEXT,
     grp TEXT NOT NULL,
     split TEXT NOT NULL CHECK (split IN ('train', 'validation', 'test')),
@@ -54,7 +56,7 @@ CREATE TABLE classes (value INTEGER PRIMARY KEY, name TEXT NOT NULL, color TEXT 
 CREATE TABLE problems (number INTEGER PRIMARY KEY, path TEXT NOT NULL, reason TEXT NOT NULL);
 """
 _COLUMNS = (
-    "id, images, label, grp, split, nz, ny, nx, dz, dy, dx, channels, dtype, fingerprint, label_fingerprint,"
+    "id, image, more_images, label, grp, split, nz, ny, nx, dz, dy, dx, channels, dtype, fingerprint, label_fingerprint,"
     " label_values, labelled_slices, warnings, frame"
 )
 
@@ -183,14 +185,15 @@ class Database:
     # -- cases ------------------------------------------------------------------------------------------------------
     def cases(self, split: str | None = None, labelled: bool | None = None) -> list[Case]:
         where, values = _where(split, labelled)
+        folder = str(self.folder)
         with self.reading() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM cases{where} ORDER BY number", values)
-            return [_case(row, self.folder) for row in rows]
+            return [_case(row, folder) for row in rows]
 
     def case(self, case_id: str) -> Case | None:
         with self.reading() as connection:
             row = connection.execute(f"SELECT {_COLUMNS} FROM cases WHERE id = ?", (case_id,)).fetchone()
-            return None if row is None else _case(row, self.folder)
+            return None if row is None else _case(row, str(self.folder))
 
     def ids(self, split: str | None = None, labelled: bool | None = None) -> list[str]:
         where, values = _where(split, labelled)
@@ -267,12 +270,13 @@ def _where(split: str | None, labelled: bool | None) -> tuple[str, list[Any]]:
 
 def _insert_cases(connection: sqlite3.Connection, cases: Sequence[Case], folder: Path) -> None:
     connection.executemany(
-        f"INSERT INTO cases (labelled, {_COLUMNS}) VALUES (?{', ?' * 19})",
+        f"INSERT INTO cases (labelled, {_COLUMNS}) VALUES (?{', ?' * 20})",
         [
             (
                 case.labelled,
                 case.id,
-                json.dumps([_store_path(path, folder) for path in case.images]),
+                _store_path(case.images[0], folder),
+                json.dumps([_store_path(path, folder) for path in case.images[1:]]) if case.images[1:] else None,
                 None if case.label is None else _store_path(case.label, folder),
                 case.group,
                 case.split,
@@ -292,13 +296,14 @@ def _insert_cases(connection: sqlite3.Connection, cases: Sequence[Case], folder:
     )
 
 
-def _case(row: tuple[Any, ...], folder: Path) -> Case:
-    (case_id, images, label, group, split, nz, ny, nx, dz, dy, dx, channels, dtype, fingerprint, label_fingerprint,
+def _case(row: tuple[Any, ...], folder: str) -> Case:
+    (case_id, image, more, label, group, split, nz, ny, nx, dz, dy, dx, channels, dtype, fingerprint, label_fingerprint,
      values, slices, warnings, frame) = row  # fmt: skip
+    images = (image, *json.loads(more)) if more else (image,)
     return Case(
         case_id,
-        tuple([folder / path for path in json.loads(images)]),
-        None if label is None else folder / label,
+        tuple([os.path.join(folder, file) for file in images]),  # an absolute one stays as it is
+        None if label is None else os.path.join(folder, label),
         group,
         split,
         (nz, ny, nx),
@@ -323,5 +328,6 @@ def _join(numbers: tuple[int, ...] | None) -> str | None:
     return None if numbers is None else ",".join(map(str, numbers))
 
 
+@lru_cache(maxsize=1024)
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(","))) if text else ()

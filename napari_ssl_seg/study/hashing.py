@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from napari_ssl_seg.errors import VolumeError
 
@@ -43,7 +43,7 @@ def hash_file(path: Path) -> FileHash:
             tee = _Tee(stream)
             compressed = stream.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
             nifti = path.name.lower().endswith((".nii", ".nii.gz"))
-            unpacked = gzip.GzipFile(fileobj=tee, mode="rb") if compressed else tee  # type: ignore[call-overload]
+            unpacked: Any = gzip.GzipFile(fileobj=tee, mode="rb") if compressed else tee  # type: ignore[call-overload]
             content = _drain(unpacked, NIFTI_HEADER if nifti else 0)
             return FileHash(tee.digest.hexdigest(), content)
     except EOFError as error:
@@ -74,7 +74,7 @@ class _Tee:
         return block
 
 
-def _drain(stream: BinaryIO, skip: int) -> str:
+def _drain(stream: Any, skip: int) -> str:
     digest = hashlib.sha256()
     while block := stream.read(CHUNK):
         digest.update(block[skip:])

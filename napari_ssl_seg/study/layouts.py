@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.errors import StudyError
@@ -58,6 +59,8 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
     StudyError
         When a folder is missing or holds no scans, or not one label has the name of an image.
     """
+    if not isinstance(labels, (str, os.PathLike, Mapping, NoneType)):
+        labels = list(labels)  # it is gone through more than once
     if not isinstance(images, (str, os.PathLike)):
         files = _listed(images)
         return _pair(_cases(files, labels, Manifest()), labels, _taken(files), Manifest())
@@ -77,6 +80,7 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
     if manifest.cases is not None:
         return _named_by_manifest(manifest, labels)
     layout = _known_layout(root)
+    chosen: Labels
     if layout is not None and (labels is None or manifest.path is not None):
         chosen = layout[1] if labels is None else labels
         return _pair(_cases(layout[0], chosen, manifest), chosen, _taken(layout[0]), manifest)

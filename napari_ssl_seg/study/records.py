@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
     from napari_ssl_seg.volumes import Geometry
@@ -23,13 +22,15 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 class Case(NamedTuple):
     """One scan with what is known of it without reading its voxels.
 
-    A named tuple and not a dataclass because a window lists 100,000 of them, and a tuple is made three times faster.
+    Windows list 100,000 of them, so it is a tuple (made three times faster than a dataclass) and becomes paths only when
+    asked.
     """
 
     id: str
-    images: tuple[Path, ...]
-    """One file, or one file a channel."""
-    label: Path | None
+    image_files: tuple[str, ...]
+    """`images` as text."""
+    label_file: str | None
+    """`label` as text."""
     group: str
     """What must not be torn apart by the split, usually the patient."""
     split: Split
@@ -53,9 +54,19 @@ class Case(NamedTuple):
     """Which time point of a 4D file; None where the file holds one scan."""
 
     @property
+    def images(self) -> tuple[Path, ...]:
+        """One file, or one file a channel."""
+        return tuple(Path(file) for file in self.image_files)
+
+    @property
+    def label(self) -> Path | None:
+        """The label map's file."""
+        return None if self.label_file is None else Path(self.label_file)
+
+    @property
     def labelled(self) -> bool:
         """Whether there is a label with at least one slice that counts."""
-        return self.label is not None and self.labelled_slices != ()
+        return self.label_file is not None and self.labelled_slices != ()
 
 
 @dataclass(frozen=True)

@@ -349,7 +349,7 @@ class Study:
             raise StudyError(str(error)) from error
         warnings = [text for text in case.warnings if not text.startswith("label: ")]
         new = case._replace(
-            label=file,
+            label_file=str(file),
             label_fingerprint=facts.fingerprint,
             label_values=facts.values,
             labelled_slices=facts.slices if self.settings.sparse_labels else None,
