@@ -48,9 +48,7 @@ def masked_error(prediction: Tensor, target: Tensor, mask: Tensor, kind: Literal
     mask
         Boolean, (B, *spatial), True where it counts.
     """
-    difference = prediction - target
-    error = difference.abs() if kind == "l1" else difference.square()
-    counted = mask.unsqueeze(1)
     # `where` and not a product: what the network says at visible voxels must not reach the loss, not even as inf * 0.
-    total = torch.where(counted, error, torch.zeros_like(error)).sum()
+    difference = torch.where(mask.unsqueeze(1), prediction - target, torch.zeros_like(prediction))
+    total = difference.abs().sum() if kind == "l1" else difference.square().sum()
     return total / (mask.sum() * prediction.shape[1]).clamp(min=1)

@@ -1,0 +1,141 @@
+"""What every registered method must keep; a new method is tested here by being registered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from napari_ssl_seg.methods import View, describe_methods, get_method, list_methods
+from napari_ssl_seg.networks import build_network
+from napari_ssl_seg.pretext import generator_for, sample_batch
+from tests.methods.fakes import small_spec, small_study
+
+EVERY = [
+    pytest.param(method.name, dims, channels, id=f"{method.name}-{dims}d-{channels}c")
+    for method in list_methods()
+    for dims in sorted(method.dims)
+    for channels in (1, 2)
+]
+
+
+def prepared(name: str, dims: int, channels: int):
+    method, spec = get_method(name), small_spec(dims, channels)
+    study = small_study(channels=channels)
+    return method, spec, sample_batch(study, list(study.scans), spec, method.needs, 2, 0, 0)
+
+
+def tensors_of(pretext) -> dict[str, torch.Tensor]:
+    found = {"inputs": pretext.inputs} | {f"target {name}": tensor for name, tensor in pretext.targets.items()}
+    return found | {f"view {view.name}": view.data for view in pretext.views if isinstance(view.data, torch.Tensor)}
+
+
+@pytest.mark.parametrize(("name", "dims", "channels"), EVERY)
+def test_pretext_is_pure(name, dims, channels):
+    method, _, batch = prepared(name, dims, channels)
+    kept = replace(batch, image=batch.image.clone(), partner=None if batch.partner is None else batch.partner.clone())
+    first, again, other = (method.pretext(batch, generator_for(seed, 0)) for seed in (3, 3, 4))
+    assert torch.equal(batch.image, kept.image)
+    assert kept.partner is None or torch.equal(batch.partner, kept.partner)
+    for tensor, repeated in zip(tensors_of(first).values(), tensors_of(again).values(), strict=True):
+        assert torch.equal(tensor, repeated)
+    assert first.stats == again.stats
+    assert not torch.equal(first.inputs, other.inputs)
+
+
+@pytest.mark.parametrize(("name", "dims", "channels"), EVERY)
+def test_views_are_named_once_and_shaped_as_they_say(name, dims, channels):
+    method, spec, batch = prepared(name, dims, channels)
+    model = method.build(build_network(spec)).eval()
+    pretext = method.pretext(batch, generator_for(0, 0))
+    views = pretext.views + method.output_views(model, pretext)
+    assert pretext.views
+    assert len(views) > len(pretext.views)
+    assert len({view.name for view in views}) == len({view.title for view in views}) == len(views)
+    for view in views:
+        check_shape(view, spec.patch)
+    assert all(isinstance(value, float) for value in pretext.stats.values())
+
+
+def check_shape(view: View, patch: tuple[int, ...]) -> None:
+    if view.kind == "image":
+        assert view.data.shape[0] == 2
+        assert view.data.shape[2:] == patch
+        assert view.data.is_floating_point()
+    elif view.kind in ("labels", "mask"):
+        assert view.data.shape == (2, *patch)
+        assert (view.data.dtype == torch.bool) == (view.kind == "mask")
+    elif view.kind == "boxes":
+        assert view.data.shape[0] == 2
+        assert view.data.shape[2] == 2 * len(patch)
+    else:
+        assert all(isinstance(value, float) for value in view.data.values())
+
+
+@pytest.mark.parametrize(("name", "dims", "channels"), EVERY)
+def test_loss_trains_every_weight(name, dims, channels):
+    torch.manual_seed(0)
+    method, spec, batch = prepared(name, dims, channels)
+    model = method.build(build_network(spec))
+    losses = method.loss(model, method.pretext(batch, generator_for(0, 0)))
+    assert losses.total.ndim == 0
+    assert torch.isfinite(losses.total)
+    assert losses.parts
+    losses.total.backward()
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients.values())
+    assert any(gradient.abs().max() > 0 for gradient in gradients.values())
+
+
+@pytest.mark.parametrize(("name", "dims", "channels"), EVERY)
+def test_a_few_steps_lower_the_loss(name, dims, channels):
+    torch.manual_seed(0)
+    method, spec, batch = prepared(name, dims, channels)
+    model = method.build(build_network(spec))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    pretext = method.pretext(batch, generator_for(0, 0))
+    seen = []
+    for step in range(8):
+        losses = method.loss(model, pretext)
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        method.after_step(model, step, 8)
+        seen.append(float(losses.total.detach()))
+    assert seen[-1] < 0.9 * seen[0]
+
+
+@pytest.mark.parametrize(("name", "dims", "channels"), EVERY)
+def test_transfer_is_the_backbone(name, dims, channels):
+    method, spec, _ = prepared(name, dims, channels)
+    model = method.build(build_network(spec))
+    handed_on = method.transfer(model)
+    target = build_network(spec)
+    assert handed_on.keys() == target.state_dict().keys()
+    target.load_state_dict(handed_on)
+    for tensor_name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, target.state_dict()[tensor_name])
+
+
+def test_every_setting_is_described():
+    described = {entry["name"]: entry for entry in describe_methods()}
+    assert list(described) == [method.name for method in list_methods()]
+    for method in list_methods():
+        entry = described[method.name]
+        assert entry["dims"] == sorted(method.dims)
+        assert entry["title"] == method.title
+        assert entry["paper"] and entry["description"]
+        fields = {field["name"]: field for field in entry["fields"]}
+        assert fields.keys() == method.Config.model_fields.keys()
+        defaults = method.Config().model_dump(mode="json")
+        for name, field in fields.items():
+            assert field["default"] == defaults[name]
+            assert field["title"] and field["description"]
+            if field["type"] in ("integer", "number"):
+                assert field["minimum"] <= field["default"] <= field["maximum"]
+            elif field["type"] == "string":
+                assert field["default"] in field["choices"]
+            else:
+                assert field["type"] == "boolean"
+        assert any(field["basic"] for field in fields.values())
