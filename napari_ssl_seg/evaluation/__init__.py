@@ -10,37 +10,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_ssl_seg.evaluation.collecting import Curve, collect_slices
     from napari_ssl_seg.evaluation.errors_map import ERROR_CLASSES, error_map
     from napari_ssl_seg.evaluation.evaluating import evaluate, evaluate_folders
     from napari_ssl_seg.evaluation.metrics import METRICS, MetricInfo, score
+    from napari_ssl_seg.evaluation.pictures import Cell, Picture, draw_slice
+    from napari_ssl_seg.evaluation.report import write_report, write_study_report
     from napari_ssl_seg.evaluation.slices import SliceTable, score_slices
+    from napari_ssl_seg.evaluation.statistics import PairedComparison, Spread, compare_paired, holm, spread
     from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
 
 _HOMES = {
     "ERROR_CLASSES": "errors_map",
     "METRICS": "metrics",
+    "Cell": "pictures",
+    "Curve": "collecting",
     "MetricInfo": "metrics",
+    "PairedComparison": "statistics",
+    "Picture": "pictures",
     "ScoreRow": "tables",
     "ScoreTable": "tables",
     "SliceTable": "slices",
+    "Spread": "statistics",
+    "collect_slices": "collecting",
+    "compare_paired": "statistics",
+    "draw_slice": "pictures",
     "error_map": "errors_map",
     "evaluate": "evaluating",
     "evaluate_folders": "evaluating",
+    "holm": "statistics",
     "score": "metrics",
     "score_slices": "slices",
+    "spread": "statistics",
+    "write_report": "report",
+    "write_study_report": "report",
 }
 __all__ = [
     "ERROR_CLASSES",
     "METRICS",
+    "Cell",
+    "Curve",
     "MetricInfo",
+    "PairedComparison",
+    "Picture",
     "ScoreRow",
     "ScoreTable",
     "SliceTable",
+    "Spread",
+    "collect_slices",
+    "compare_paired",
+    "draw_slice",
     "error_map",
     "evaluate",
     "evaluate_folders",
+    "holm",
     "score",
     "score_slices",
+    "spread",
+    "write_report",
+    "write_study_report",
 ]
 
 

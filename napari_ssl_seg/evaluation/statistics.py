@@ -98,11 +98,11 @@ def compare_paired(first: Mapping[str, float], second: Mapping[str, float]) -> P
         text = f"the same difference in all {n} cases: no t-test"
         return PairedComparison(n, left_out, mean, sd, NAN, NAN, wilcoxon, text)
     t_p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    text = f"n = {n}, paired t-test p = {p_text(t_p)}"
+    text = f"n = {n}, paired t-test p {_compared(t_p)}"
     if n < FEWEST_FOR_WILCOXON:
         text += f"; {n} cases are too few for a Wilcoxon test at 5 %, so no difference is claimed"
     else:
-        text += f", Wilcoxon p = {p_text(wilcoxon)}"
+        text += f", Wilcoxon p {_compared(wilcoxon)}"
     if left_out:
         text += f"; {left_out} left out, where one has no value"
     return PairedComparison(n, left_out, mean, sd, mean / sd, t_p, wilcoxon, text)
@@ -116,6 +116,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     raised = values[order] * np.arange(len(order), 0, -1)
     values[order] = np.minimum(np.maximum.accumulate(raised), 1.0) if len(order) else raised
     return values.tolist()
+
+
+def _compared(p: float) -> str:
+    return p_text(p) if p < 0.001 else f"= {p_text(p)}"
 
 
 def p_text(p: float) -> str:

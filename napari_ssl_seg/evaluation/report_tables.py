@@ -1,0 +1,159 @@
+"""The tables of the report: results by class, tests, cases."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from napari_ssl_seg.evaluation.charts import method_color
+from napari_ssl_seg.evaluation.collecting import unique_titles
+from napari_ssl_seg.evaluation.metrics import FALSE_ALARM, METRICS, MISSED
+from napari_ssl_seg.evaluation.statistics import compare_paired, holm, p_text
+from napari_ssl_seg.evaluation.tables import AVERAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_ssl_seg.evaluation.statistics import PairedComparison, Spread
+    from napari_ssl_seg.evaluation.tables import ScoreTable
+
+
+def result_table(table: ScoreTable, metric: str) -> str:
+    """Methods by classes: mean ± standard deviation over cases, the best of each column in bold."""
+    info = METRICS[metric]
+    labels: list[int | None] = [*table.classes, None]
+    names = [*table.classes.values(), AVERAGE]
+    cells = {run: [table.spread_of(metric, run, label) for label in labels] for run in table.runs}
+    best = [_best([row[place].mean for row in cells.values()], info.larger_is_better) for place in range(len(labels))]
+    starred = {run for run, (test, p) in tests(table, metric).items() if test.significant and p < 0.05}
+    lines = []
+    for order, (run, title) in enumerate(unique_titles(table).items()):
+        rows = table.of(run).rows
+        values = "".join(
+            _value(part, best[place], metric, dagger=place == len(labels) - 1 and run in starred)
+            for place, part in enumerate(cells[run])
+        )
+        missed, alarms = (sum(row.note.startswith(kind) for row in rows) for kind in (MISSED, FALSE_ALARM))
+        lines.append(f"<tr>{_method(title, order)}{values}<td>{missed}</td><td>{alarms}</td></tr>")
+    arrow = {True: "↑", False: "↓", None: "→ 0"}[info.larger_is_better]
+    unit = f" in {info.unit}" if info.unit else ""
+    caption = f"{info.title}{unit} {arrow}, mean ± standard deviation over cases"
+    if starred:
+        caption += f"; † differs from {unique_titles(table)[baseline(table)]} (p &lt; 0.05 in both tests, t-test corrected after Holm)"
+    head = "".join(f"<th>{escape(name)}</th>" for name in [*names, "missed", "false alarms"])
+    return _table(caption, f"<th>Method</th>{head}", lines)
+
+
+def test_table(table: ScoreTable, metric: str) -> str:
+    """Each method against the first, or the one from scratch, case by case."""
+    info, titles, base = METRICS[metric], unique_titles(table), baseline(table)
+    order = {run: place for place, run in enumerate(table.runs)}
+    lines = []
+    for run, (test, corrected) in tests(table, metric).items():
+        numbers = [
+            _signed(test.difference),
+            _number(test.sd),
+            _signed(test.effect),
+            _p(test.t_p),
+            _p(corrected),
+            _p(test.wilcoxon_p),
+        ]
+        cells = "".join(f"<td>{number}</td>" for number in numbers)
+        lines.append(f'<tr>{_method(titles[run], order[run])}{cells}<td class="words">{escape(test.text)}</td></tr>')
+    unit = f" in {info.unit}" if info.unit else ""
+    caption = f"{info.title}{unit}: difference to {escape(titles[base])}, average over classes, paired by case"
+    columns = ["difference", "sd", "effect (d)", "t-test p", "p after Holm", "Wilcoxon p", ""]
+    return _table(caption, "<th>Method</th>" + "".join(f"<th>{name}</th>" for name in columns), lines)
+
+
+def tests(table: ScoreTable, metric: str) -> dict[str, tuple[PairedComparison, float]]:
+    """Run -> its comparison with the baseline over cases, and the t-test's p-value corrected for their number."""
+    base = baseline(table)
+    reference = table.by_case(metric, base)
+    found = {run: compare_paired(table.by_case(metric, run), reference) for run in table.runs if run != base}
+    corrected = holm([test.t_p for test in found.values()])
+    return {run: (test, p) for (run, test), p in zip(found.items(), corrected, strict=True)}
+
+
+def baseline(table: ScoreTable) -> str:
+    """The run that others are compared with: the first called scratch, or else the first."""
+    return next((run for run, title in table.runs.items() if "scratch" in title.lower()), next(iter(table.runs)))
+
+
+def case_table(table: ScoreTable) -> str:
+    """Dice of each case by method, shaded by its value; the worst case first."""
+    titles = unique_titles(table)
+    dice = {run: table.by_case("dice", run) for run in table.runs}
+
+    def mean(case: str) -> float:
+        known = [part[case] for part in dice.values() if math.isfinite(part.get(case, math.nan))]
+        return sum(known) / len(known) if known else math.inf
+
+    lines = []
+    for case in sorted(table.cases, key=mean):
+        cells = "".join(_shaded(dice[run].get(case, math.nan)) for run in titles)
+        lines.append(f"<tr><th>{escape(case)}</th>{cells}</tr>")
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles.values())
+    return _table("Dice of each case, average over classes, worst case first", f"<th>Case</th>{head}", lines)
+
+
+def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as mappings of column to value."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["<tr>" + "".join(f"<td>{_plain(row.get(name))}</td>" for name in columns) + "</tr>" for row in rows]
+    return _table("", "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in columns), lines)
+
+
+def _value(part: Spread, best: float, metric: str, *, dagger: bool) -> str:
+    if part.n == 0:
+        return '<td title="not defined for any case">–</td>'
+    digits = 3 if METRICS[metric].best == 1 else 2
+    mean = f"{part.mean:.{digits}f}"
+    if mean == f"{best:.{digits}f}":
+        mean = f"<b>{mean}</b>"
+    spread = f' <span class="sd">± {part.sd:.{digits}f}</span>' if math.isfinite(part.sd) else ""
+    fewer = f"<br><small>n = {part.n} of {part.n + part.n_undefined}</small>" if part.n_undefined else ""
+    return f"<td>{mean}{'†' if dagger else ''}{spread}{fewer}</td>"
+
+
+def _best(values: Sequence[float], larger: bool | None) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    if not known or len(values) < 2:
+        return math.nan
+    return max(known) if larger else min(known, key=None if larger is False else abs)
+
+
+def _method(title: str, order: int) -> str:
+    return f'<th><i class="swatch" style="background:{method_color(order)}"></i>{escape(title)}</th>'
+
+
+def _shaded(dice: float) -> str:
+    if not math.isfinite(dice):
+        return "<td>–</td>"
+    return f'<td style="background:rgb(0 114 178 / {0.05 + 0.45 * dice:.2f})">{dice:.3f}</td>'
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _p(value: float) -> str:
+    return escape(p_text(value)) if math.isfinite(value) else "–"
+
+
+def _plain(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def _table(caption: str, head: str, lines: Sequence[str]) -> str:
+    title = f"<caption>{caption}</caption>" if caption else ""
+    return (
+        f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
