@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.training.checkpoints import load_checkpoint, save_checkpoint
-from napari_ssl_seg.training.devices import choose_precision, limited_threads, make_fabric
+from napari_ssl_seg.training.hardware import choose_precision, limited_threads, make_fabric
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.failures import explain, out_of_memory
 from napari_ssl_seg.training.heart import Heart
@@ -287,7 +287,7 @@ class _Loop:
         if self.in_flight or not hasattr(self, "optimizer"):
             return
         self.meter.flush()
-        norms = torch.stack([norm.double() for norm in torch._foreach_norm(self.weights)])
+        norms = torch.stack([norm.double() for norm in torch._foreach_norm(list[torch.Tensor](self.weights))])
         if not bool(torch.isfinite(norms).all()):
             raise not_finite("weights", self.done, ())
         state = {

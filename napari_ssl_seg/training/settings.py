@@ -15,7 +15,7 @@ from napari_ssl_seg.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BASIC = {"basic": True}
+BASIC: dict[str, Any] = {"basic": True}
 
 
 class TrainSettings(BaseModel):

@@ -52,7 +52,7 @@ class Task(ABC, Generic[D]):
     def case_ids(self, batch: D) -> tuple[str, ...]:
         """Which scans are in the batch, for messages."""
 
-    def after_step(self, step: int, total: int) -> None:  # noqa: B027
+    def after_step(self, step: int, total: int) -> None:
         """Update what is not trained by gradients."""
 
     def start_events(self) -> list[Event]:
@@ -80,7 +80,7 @@ class Task(ABC, Generic[D]):
         """What `load_state` needs to go on: plain values only."""
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
+    def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
 
     def take_evaluation(self, step: int, outcome: Evaluation) -> bool:

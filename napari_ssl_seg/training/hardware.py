@@ -116,6 +116,16 @@ def limited_threads(threads: int) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw random weights from ``seed`` and leave the program's own random numbers as they were."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def warm_up() -> None:
     """Import and build what the first step would, so that no window stalls in the middle of it (seconds, once).
 

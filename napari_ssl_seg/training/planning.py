@@ -1,0 +1,254 @@
+"""From what was asked for to a run folder: every choice that was left open is made here, and written down."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ssl_seg.errors import RunError
+from napari_ssl_seg.training.budget import choose_cases, choose_slices
+from napari_ssl_seg.training.runs import Run, RunRecord
+from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, TrainSettings, make_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_ssl_seg.methods.base import Method
+    from napari_ssl_seg.networks import NetworkSpec
+    from napari_ssl_seg.study import Case, Study
+
+THICK = 3.0
+"""Slices that are so many times thicker than their pixels are trained on one by one."""
+FEW_SLICES = 16
+BATCH = {2: 16, 3: 2}
+VERSIONS = ("napari-ssl-seg", "torch", "monai", "lightning-fabric", "numpy", "nibabel", "SimpleITK")
+
+
+def prepare_pretrain(
+    study: Study,
+    method: str | Method,
+    *,
+    network: str | None = None,
+    preset: str | None = None,
+    dims: int | None = None,
+    iterations: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+) -> Run:
+    """Make the folder of a pretraining, in state ``queued``; nothing is trained. For the arguments see `pretrain`.
+
+    Raises
+    ------
+    UserError
+        When the study has no scan to train on, or an argument does not fit; there is then no folder.
+    """
+    from napari_ssl_seg.methods import get_method
+
+    chosen = get_method(method, settings) if isinstance(method, str) else method
+    cases = study.cases(split="train")
+    if not cases:
+        raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
+    spec = _plan_network(study, cases, network, preset, dims, allowed=chosen.dims)
+    made = _settings(PretrainSettings, spec, train, iterations, batch_size, device, seed)
+    record = RunRecord(
+        kind="pretrain",
+        method=chosen.name,
+        title=chosen.title,
+        network=spec.model_dump(mode="json"),
+        config=chosen.config.model_dump(mode="json"),
+        cases={"train": [case.id for case in cases]},
+        fingerprint=study.fingerprint([case.id for case in cases]),
+        normalisation=study.settings.normalisation,
+        **_common(made),
+    )
+    return Run.create(study.runs_folder, record)
+
+
+def prepare_finetune(
+    study: Study,
+    init: str | Run = "scratch",
+    *,
+    cases: int | str | None = None,
+    slices: int | None = None,
+    network: str | None = None,
+    preset: str | None = None,
+    dims: int | None = None,
+    iterations: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    train: Mapping[str, Any] | None = None,
+) -> Run:
+    """Make the folder of a fine-tuning, in state ``queued``; nothing is trained. For the arguments see `finetune`.
+
+    Raises
+    ------
+    UserError
+        When there are no labels to train on, the run to start from does not fit, or an argument is wrong.
+    """
+    if not study.classes:
+        raise RunError(f"{study.name} has no labels; add some before fine-tuning")
+    parent = None if init == "scratch" else (init if isinstance(init, Run) else study.run(init))
+    made_seed = int((train or {}).get("seed", 0) if seed is None else seed)
+    chosen = choose_cases(study.train_labelled_order(made_seed), cases)
+    by_id = {case.id: case for case in study.cases(split="train")}
+    used = [by_id[case_id] for case_id in chosen]
+    if parent is None:
+        spec = _plan_network(study, used, network, preset, dims)
+    else:
+        spec = _inherit_network(parent, used[0], network, preset, dims)
+    made = _settings(FinetuneSettings, spec, train, iterations, batch_size, device, seed)
+    if made.preview_case:
+        study.case(made.preview_case)
+    restricted = {case.id: list(case.labelled_slices) for case in used if case.labelled_slices is not None}
+    if slices is not None:
+        restricted = choose_slices({case.id: _slice_candidates(study, case) for case in used}, slices, made.seed)
+        used = [case for case in used if case.id in restricted]
+    validation = [case.id for case in study.cases(split="validation", labelled=True)]
+    validation = validation[: made.validation_cases or None]
+    budget = f"{slices} slices" if slices is not None else f"{len(used)} scan" + "s" * (len(used) != 1)
+    origin = "scratch" if parent is None else (parent.record.title or parent.id).split(",")[0]
+    record = RunRecord(
+        kind="finetune",
+        title=f"{origin}, {budget}",
+        network=spec.model_dump(mode="json"),
+        cases={"train": [case.id for case in used], "validation": validation},
+        slices=restricted,
+        classes={info.value: info.name for info in study.classes},
+        parent=parent.id if parent else None,
+        fingerprint=study.fingerprint([*(case.id for case in used), *validation]),
+        normalisation=study.settings.normalisation,
+        **_common(made),
+    )
+    if parent is not None:
+        _check_weights(parent)
+    return Run.create(study.runs_folder, record)
+
+
+def default_dims(shape: tuple[int, ...], spacing: tuple[float, ...]) -> int:
+    """2 where slices are thick or few, 3 elsewhere. ``shape`` and ``spacing`` are (z, y, x)."""
+    return 2 if spacing[0] > THICK * min(spacing[1:]) or shape[0] < FEW_SLICES else 3
+
+
+def plan_network(
+    study: Study,
+    *,
+    network: str | None = None,
+    preset: str | None = None,
+    dims: int | None = None,
+    allowed_dims: frozenset[int] = frozenset((2, 3)),
+) -> NetworkSpec:
+    """The network that `pretrain` would choose for this study, so that the inspector shows the same patches.
+
+    Raises
+    ------
+    UserError
+        When the study has no scan, or an argument does not fit.
+    """
+    cases = study.cases(split="train") or study.cases()
+    if not cases:
+        raise RunError(f"{study.name} has no scan; add some first")
+    return _plan_network(study, cases, network, preset, dims, allowed=allowed_dims)
+
+
+def _plan_network(
+    study: Study,
+    cases: list[Case],
+    network: str | None,
+    preset: str | None,
+    dims: int | None,
+    *,
+    allowed: frozenset[int] = frozenset((2, 3)),
+) -> NetworkSpec:
+    from napari_ssl_seg.networks import plan_spec
+
+    shape, spacing = study.median_shape(), study.median_spacing()
+    if dims is None:
+        dims = default_dims(shape, spacing)
+        dims = dims if dims in allowed else min(allowed)
+    if dims not in allowed:
+        raise RunError(f"this method works in {' and '.join(f'{d}D' for d in sorted(allowed))}, not in {dims}D")
+    return plan_spec(dims, cases[0].channels, shape, spacing, preset=preset or "small", name=network or "unet")
+
+
+def _inherit_network(parent: Run, case: Case, network: str | None, preset: str | None, dims: int | None) -> NetworkSpec:
+    """The parent's network; what was asked for must agree with it."""
+    from napari_ssl_seg.networks import NetworkSpec
+
+    spec = NetworkSpec.model_validate(parent.record.network)
+    for name, asked, has in (
+        ("network", network, spec.name),
+        ("preset", preset, spec.preset),
+        ("dims", dims, spec.dims),
+    ):
+        if asked is not None and asked != has:
+            raise RunError(
+                f"run {parent.id} has {name} {has}, and {asked} was asked for; its weights need the same, so leave that out"
+            )
+    if case.channels != spec.in_channels:
+        raise RunError(
+            f"run {parent.id} was trained on scans of {spec.in_channels} channels and {case.id} has {case.channels};"
+            " choose a run on scans of the same kind"
+        )
+    return spec
+
+
+def _check_weights(parent: Run) -> None:
+    if not parent.weights_path.is_file():
+        raise RunError(
+            f"run {parent.id} has no weights yet (it is {parent.state}); let it end, or stop it, and start from it then"
+        )
+
+
+def _settings(
+    kind: type[Any],
+    spec: NetworkSpec,
+    train: Mapping[str, Any] | None,
+    iterations: int | None,
+    batch_size: int | None,
+    device: str | None,
+    seed: int | None,
+) -> Any:
+    """Settings in which nothing is left open but the device's name, which the record holds beside them."""
+    named = {"iterations": iterations, "batch_size": batch_size, "device": device, "seed": seed}
+    given = {**(train or {}), **{name: value for name, value in named.items() if value is not None}}
+    made = make_settings(kind, given)
+    return made if made.batch_size else made.model_copy(update={"batch_size": BATCH[spec.dims]})
+
+
+def _common(settings: TrainSettings) -> dict[str, Any]:
+    from napari_ssl_seg.training.hardware import pick_device
+
+    device = pick_device(settings.device)
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.seed,
+        "device": device.name,
+        "versions": {**versions(), "device": device.title},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _slice_candidates(study: Study, case: Case) -> tuple[list[int], list[int]]:
+    """Labelled axial slices of a case: those that show a structure, and the others."""
+    label = study.label(case.id, purpose="train")
+    assert label is not None, "train_labelled_order gives labelled cases only"
+    shows = np.asarray(label.array).reshape(label.array.shape[0], -1).max(axis=1) > 0
+    counted = range(len(shows)) if case.labelled_slices is None else case.labelled_slices
+    return [index for index in counted if shows[index]], [index for index in counted if not shows[index]]

@@ -1,0 +1,140 @@
+"""Pretraining as a task of the loop: batches of train scans, a method's pretext, its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from napari_ssl_seg.training.previews import flat_views, write_preview
+from napari_ssl_seg.training.task import Task
+from napari_ssl_seg.training.weights import save_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_ssl_seg.methods.base import Batch, Losses, Method, Pretext
+    from napari_ssl_seg.networks import NetworkSpec
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.events import Event
+    from napari_ssl_seg.training.runs import Run
+    from napari_ssl_seg.training.settings import PretrainSettings
+
+
+@dataclass(frozen=True)
+class PretextBatch:
+    """Patches, and once it is made their pretext."""
+
+    batch: Batch
+    pretext: Pretext | None = None
+
+
+class PretrainTask(Task[PretextBatch]):
+    """A method on a backbone.
+
+    Parameters
+    ----------
+    case_ids
+        Cases of the split train; the study refuses others when their voxels are asked for.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        run: Run,
+        method: Method,
+        spec: NetworkSpec,
+        case_ids: list[str],
+        settings: PretrainSettings,
+    ) -> None:
+        from napari_ssl_seg.networks import build_network
+        from napari_ssl_seg.training.hardware import seeded
+
+        self.study, self.run, self.method, self.spec = study, run, method, spec
+        self.case_ids_used, self.settings = case_ids, settings
+        self.step_done = 0
+        with seeded(settings.seed):
+            self.model = method.build(build_network(spec))
+
+    def sample(self, step: int) -> PretextBatch:
+        from napari_ssl_seg.pretext import sample_batch
+
+        settings = self.settings
+        return PretextBatch(
+            sample_batch(
+                self.study,
+                self.case_ids_used,
+                self.spec,
+                self.method.needs,
+                settings.batch_size,
+                settings.seed,
+                step,
+                purpose="train",
+            )
+        )
+
+    def transform(self, batch: PretextBatch, step: int, device: torch.device) -> PretextBatch:
+        import torch
+
+        from napari_ssl_seg.pretext import generator_for
+
+        patches = batch.batch.to(device)
+        with torch.no_grad():
+            return PretextBatch(patches, self.method.pretext(patches, generator_for(self.settings.seed, step)))
+
+    def loss(self, batch: PretextBatch) -> Losses:
+        assert batch.pretext is not None
+        return self.method.loss(self.model, batch.pretext)
+
+    def case_ids(self, batch: PretextBatch) -> tuple[str, ...]:
+        return (*batch.batch.case_ids, *batch.batch.partner_ids)
+
+    def after_step(self, step: int, total: int) -> None:
+        self.method.after_step(self.model, step, total)
+        self.step_done = step + 1
+
+    def preview(self, step: int) -> Event | None:
+        """What the model makes of one fixed sample: the pretext's views, then the output's."""
+        import torch
+
+        batch = self._shown
+        device = next(self.model.parameters()).device
+        moved = replace(batch, batch=batch.batch.to(device))
+        with torch.no_grad():
+            pretext = self.method.pretext(moved.batch, self._generator())
+            arrays, views = flat_views((*pretext.views, *self.method.output_views(self.model, pretext)))
+        z, y, x = batch.batch.origins[0]
+        index = z if self.spec.dims == 2 else z + self.spec.patch[0] // 2
+        return write_preview(
+            self.run, arrays, step=step, case=batch.batch.case_ids[0], index=index, origin=(y, x), views=views
+        )
+
+    @cached_property
+    def _shown(self) -> PretextBatch:
+        from napari_ssl_seg.pretext import batch_at
+
+        return PretextBatch(
+            batch_at(
+                self.study,
+                self.case_ids_used[0],
+                self.spec,
+                self.method.needs,
+                seed=self.settings.seed,
+                case_ids=self.case_ids_used,
+                purpose="train",
+            )
+        )
+
+    def _generator(self) -> torch.Generator:
+        from napari_ssl_seg.pretext import generator_for
+
+        return generator_for(self.settings.seed, 0)
+
+    def load_state(self, state: dict[str, int]) -> None:
+        self.step_done = state["step"]
+
+    def state(self) -> dict[str, int]:
+        return {"step": self.step_done}
+
+    def export(self, *, best: bool) -> None:
+        save_weights(self.run, self.method.transfer(self.model), step=self.step_done)

@@ -1,0 +1,173 @@
+"""The weights that a run leaves for use: ``model.safetensors``, and ``model.json`` that says how to build the network.
+
+After a pretraining these are the backbone's, under the backbone's own names; after a fine-tuning the whole network's
+(``backbone.*`` and ``head.*``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_ssl_seg.errors import RunError, UserError
+from napari_ssl_seg.files import atomic_path, read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_ssl_seg.methods.base import Method
+    from napari_ssl_seg.networks import Backbone, NetworkSpec, SegmentationNet
+    from napari_ssl_seg.training.runs import Run
+
+FORMAT = 1
+
+
+def save_weights(run: Run, tensors: dict[str, Tensor], *, step: int) -> None:
+    """Write the weights and how to build their network, each whole or not at all."""
+    from safetensors.torch import save_file
+
+    record = run.record
+    description = {
+        "format": FORMAT,
+        "kind": record.kind,
+        "method": record.method,
+        "network": record.network,
+        "classes": {str(value): name for value, name in record.classes.items()},
+        "normalisation": record.normalisation,
+        "step": step,
+    }
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(run.weights_path) as temporary:
+        save_file(kept, temporary)
+    write_json(run.model_path, description)
+
+
+def load_weights(run: Run) -> dict[str, Tensor]:
+    """The tensors of ``model.safetensors``, on the CPU.
+
+    Raises
+    ------
+    RunError
+        When the run has not left any yet, or the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not run.weights_path.is_file():
+        raise RunError(f"run {run.id} has no weights yet (it is {run.state}); let it go on until it ends or stop it")
+    try:
+        return load_file(run.weights_path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{run.weights_path} cannot be read ({error}); train the run again") from error
+
+
+def describe_weights(run: Run) -> dict[str, Any]:
+    """What ``model.json`` says.
+
+    Raises
+    ------
+    RunError
+        When it is missing or not ours.
+    """
+    try:
+        description = read_json(run.model_path)
+    except UserError as error:
+        raise RunError(f"run {run.id} has no weights yet (it is {run.state}); let it go on until it ends") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise RunError(f"{run.model_path} was not written by this version of napari-ssl-seg")
+    return description
+
+
+def load_segmentation(run: Run) -> tuple[SegmentationNet, NetworkSpec, dict[int, str]]:
+    """The fine-tuned network of a run, ready to predict, on the CPU.
+
+    Returns
+    -------
+    network, spec, classes
+        ``classes`` maps label values to names; channel i + 1 of the logits is the i-th of them, channel 0 background.
+
+    Raises
+    ------
+    RunError
+        When the run is a pretraining, or has no weights that can be read.
+    """
+    from napari_ssl_seg.networks import build_network
+
+    description = describe_weights(run)
+    if description["kind"] != "finetune":
+        raise RunError(f"run {run.id} is a pretraining, which segments nothing; fine-tune from it first")
+    spec = _spec(run, description)
+    classes = {int(value): str(name) for value, name in description["classes"].items()}
+    network = build_network(spec, len(classes) + 1)
+    _load_strictly(run, network, load_weights(run))
+    return network.eval(), spec, classes
+
+
+def load_backbone(run: Run) -> tuple[Backbone, NetworkSpec]:
+    """The backbone of a run of either kind, in eval mode, on the CPU.
+
+    Raises
+    ------
+    RunError
+        When the run has no weights that can be read.
+    """
+    from napari_ssl_seg.networks import build_network
+
+    description = describe_weights(run)
+    spec = _spec(run, description)
+    backbone = build_network(spec)
+    _load_strictly(run, backbone, backbone_weights(run))
+    return backbone.eval(), spec
+
+
+def backbone_weights(run: Run) -> dict[str, Tensor]:
+    """The backbone's tensors under the backbone's own names, from a run of either kind."""
+    tensors = load_weights(run)
+    if describe_weights(run)["kind"] == "pretrain":
+        return tensors
+    prefix = "backbone."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def load_pretraining(run: Run) -> tuple[Method, nn.Module, NetworkSpec]:
+    """A pretraining's method and its whole model with the pretext's heads, from the last checkpoint, in eval mode.
+
+    Raises
+    ------
+    RunError
+        When the run is no pretraining, or has no checkpoint that verifies.
+    """
+    from napari_ssl_seg.methods import get_method
+    from napari_ssl_seg.networks import NetworkSpec, build_network
+    from napari_ssl_seg.training.checkpoints import load_checkpoint
+
+    record = run.record
+    if record.kind != "pretrain" or record.method is None:
+        raise RunError(f"run {run.id} is no pretraining; choose one that is")
+    found = load_checkpoint(run.checkpoint_path("last"), run.checkpoint_path("previous"))
+    if found is None:
+        raise RunError(f"run {run.id} has no checkpoint yet; wait for its first")
+    method = get_method(record.method, record.config)
+    spec = NetworkSpec.model_validate(record.network)
+    model = method.build(build_network(spec))
+    _load_strictly(run, model, found[0]["model"])
+    return method, model.eval(), spec
+
+
+def _spec(run: Run, description: dict[str, Any]) -> NetworkSpec:
+    from pydantic import ValidationError
+
+    from napari_ssl_seg.networks import NetworkSpec
+
+    try:
+        return NetworkSpec.model_validate(description["network"])
+    except (ValidationError, KeyError) as error:
+        raise RunError(f"{run.model_path} does not describe a network; train the run again") from error
+
+
+def _load_strictly(run: Run, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(
+            f"the weights of run {run.id} do not fit the network that it describes; train it again"
+        ) from error
