@@ -170,32 +170,24 @@ def _record(inspection: Inspection) -> dict[str, Any]:
 
 
 def _model_of(run: Run, method: Method) -> tuple[nn.Module, NetworkSpec]:
-    from napari_ssl_seg.networks.spec import NetworkSpec
-
-    record = run.record
-    if record.method != method.name:
-        made_by = record.method or "fine-tuning"
-        raise RunError(f"run {run.id} was made by {made_by}, not by {method.name}; choose a run of that method")
-    if not run.weights_path.is_file():
-        raise RunError(f"run {run.id} has no weights yet; wait until it has saved some")
-    stamp = run.weights_path.stat().st_mtime_ns
-    return _load(run.folder, stamp), NetworkSpec.model_validate(record.network)
+    """A pretraining's whole model, its heads included, and the network that it was made for."""
+    made_by = run.record.method
+    if made_by != method.name:
+        raise RunError(
+            f"run {run.id} was made by {made_by or 'fine-tuning'}, not by {method.name}; choose a run of that method"
+        )
+    try:
+        stamp = run.checkpoint_path("last").stat().st_mtime_ns
+    except OSError:
+        stamp = 0
+    return _load(run.folder, stamp)
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path, stamp: int) -> nn.Module:
-    """A run's whole model, heads included; ``stamp`` makes a newer file another entry."""
-    from safetensors.torch import load_file
-
-    from napari_ssl_seg.networks import NetworkSpec, build_network
+def _load(folder: Path, stamp: int) -> tuple[nn.Module, NetworkSpec]:
+    """Kept while a slider moves; ``stamp`` makes a newer checkpoint another entry."""
     from napari_ssl_seg.training.runs import Run
+    from napari_ssl_seg.training.weights import load_pretraining
 
-    run = Run(folder)
-    record = run.record
-    method = get_method(record.method or "", record.config)
-    model = method.build(build_network(NetworkSpec.model_validate(record.network)))
-    try:
-        model.load_state_dict(load_file(run.weights_path))
-    except (RuntimeError, OSError, ValueError) as error:
-        raise RunError(f"the weights of run {run.id} do not fit its record ({str(error).splitlines()[0]})") from error
-    return model.eval()
+    _, model, spec = load_pretraining(Run(folder))
+    return model, spec

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from napari_ssl_seg.errors import RunError, StudyError, UserError
 from napari_ssl_seg.methods import get_method, inspect, list_methods, save_inspection
@@ -14,6 +13,7 @@ from napari_ssl_seg.methods.base import View
 from napari_ssl_seg.methods.pictures import PALETTE, picture
 from napari_ssl_seg.networks import build_network
 from napari_ssl_seg.pretext import batch_at, generator_for
+from napari_ssl_seg.training.checkpoints import save_checkpoint
 from napari_ssl_seg.training.runs import Run, RunRecord
 from tests.methods.fakes import small_spec, small_study
 
@@ -31,7 +31,7 @@ def finished_run(folder, name: str, dims: int) -> Run:
     )
     run = Run.create(folder, record)
     torch.manual_seed(0)
-    save_file(method.build(build_network(spec)).state_dict(), run.weights_path)
+    save_checkpoint(run.checkpoint_path("last"), {"model": method.build(build_network(spec)).state_dict()})
     return run
 
 
@@ -76,11 +76,11 @@ def test_a_run_that_does_not_fit_is_refused(tmp_path):
     run = finished_run(tmp_path, "simmim", 2)
     with pytest.raises(RunError, match="made by simmim, not by volume_fusion"):
         inspect(small_study(), "volume_fusion", "case0", spec=small_spec(2), run=run)
-    save_file({"backbone.x": torch.zeros(1)}, run.weights_path)
+    save_checkpoint(run.checkpoint_path("last"), {"model": {"backbone.x": torch.zeros(1)}})
     with pytest.raises(RunError, match="do not fit"):
         inspect(small_study(), "simmim", "case0", spec=small_spec(2), run=run)
-    run.weights_path.unlink()
-    with pytest.raises(RunError, match="no weights yet"):
+    run.checkpoint_path("last").unlink()
+    with pytest.raises(RunError, match="no checkpoint yet"):
         inspect(small_study(), "simmim", "case0", spec=small_spec(2), run=run)
 
 
