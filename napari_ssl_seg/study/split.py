@@ -134,9 +134,10 @@ def _draw(sizes: Mapping[str, int], wanted: Mapping[Split, float], seed: int) ->
         name = max(missing, key=lambda name: (round(missing[name], 6), -_PRIORITY.index(name)))
         taken[name].append(group)
         missing[name] -= sizes[group]
-    for name in [name for name in _PRIORITY if name in taken][: len(order)]:
+    served = [name for name in _PRIORITY if name in taken][: len(order)]
+    for name in served:
         if not taken[name]:
-            giver = max(taken, key=lambda name: len(taken[name]))
+            giver = max(taken, key=lambda name: len(taken[name]) - (name in served))
             gift = min(reversed(taken[giver]), key=sizes.__getitem__)
             taken[giver].remove(gift)
             taken[name].append(gift)
