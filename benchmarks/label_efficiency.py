@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", default="scratch,simmim,volume_fusion")
     parser.add_argument("--budgets", default="2,5,10")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--pretrain-iterations", type=int, default=2000)
-    parser.add_argument("--finetune-iterations", type=int, default=400)
+    parser.add_argument("--pretrain-iterations", type=int, default=1500)
+    parser.add_argument("--finetune-iterations", type=int, default=300)
     parser.add_argument("--dims", type=int, default=2)
     parser.add_argument("--preset", default="small")
     parser.add_argument("--device", default="auto")
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     study, data_name = open_study(options.data, options.out)
+    quiet = {"preview_seconds": 0, "checkpoint_seconds": 600}  # nobody watches
     protocol = Protocol(
         methods=tuple(options.methods.split(",")),
         budgets=tuple(int(part) for part in options.budgets.split(",")),
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dims=options.dims,
         preset=options.preset,
         device=options.device,
-        method_settings={"simmim": {}, "volume_fusion": {}},
-        finetune_settings={"evaluate_every": max(50, options.finetune_iterations // 6)},
+        pretrain_settings=quiet,
+        finetune_settings={**quiet, "evaluate_every": max(1, options.finetune_iterations // 3)},
     )
     start = time.monotonic()
     outcome = follow(compare_methods(study, protocol))
