@@ -107,7 +107,7 @@ class CurvePlot(QWidget):
         self._log_button.setToolTip("Logarithmic left axis")
         self._log_button.setCheckable(True)
         self._log_button.setVisible(log)
-        self._log_button.toggled.connect(lambda _on: self.refresh())
+        self._log_button.toggled.connect(lambda _on: self.refresh(now=True))
         head = QHBoxLayout()
         head.setContentsMargins(4, 0, 4, 0)
         head.addWidget(self._legend, 1)
@@ -166,10 +166,10 @@ class CurvePlot(QWidget):
         """Make the left axis logarithmic, or not."""
         self._log_button.setChecked(on)
 
-    def set_lines(self, lines: list[PlotLine]) -> None:
-        """Draw these lines, in place of the earlier ones, when it is time."""
+    def set_lines(self, lines: list[PlotLine], *, now: bool = False) -> None:
+        """Draw these lines, in place of the earlier ones, when it is time; ``now`` where the user asked for them."""
         self._lines = tuple(lines)
-        self.refresh()
+        self.refresh(now=now)
 
     def set_title(self, title: str) -> None:
         self._title = title
@@ -200,10 +200,14 @@ class CurvePlot(QWidget):
         self._fixed_range = y_range
         self.refresh()
 
-    def refresh(self) -> None:
-        """Draw again, at most five times a second and less often where drawing is slow."""
+    def refresh(self, *, now: bool = False) -> None:
+        """Draw again, at most five times a second and less often where drawing is slow; ``now``: without waiting."""
         self._dirty = True
-        if self.isVisible() and not self._timer.isActive():
+        if not self.isVisible():
+            return
+        if now:
+            self._timer.start(0)
+        elif not self._timer.isActive():
             wait = max(0.0, self._drawn_at + self._interval - time.perf_counter())
             self._timer.start(int(wait * 1000))
 
@@ -278,7 +282,8 @@ class CurvePlot(QWidget):
         )
         self._y_scale = Scale(y_low, y_high, max(height - MARGIN, MARGIN + 1), MARGIN, log=self.log)
 
-        positions, colors = [], []
+        positions: list[np.ndarray] = []
+        colors: list[np.ndarray] = []
         for line, x, y in lines:
             if x.size:
                 part = segments(self._x_scale.pixels(x), self._y_scale.pixels(y), dashed=line.dashed)
@@ -321,7 +326,7 @@ class CurvePlot(QWidget):
         for line in self._lines:
             value = _value_at(line, self._cursor)
             mark = "┅" if line.dashed else "━"
-            text = html.escape(line.name) + ("" if value is None else f" {_number(value)}")
+            text = html.escape(shortened(line.name)) + ("" if value is None else f" {_number(value)}")
             parts.append(f'<span style="color:{line.color}">{mark}</span>&nbsp;{text.replace(" ", "&nbsp;")}')
         self._legend.setText(" &nbsp; ".join(parts))
         self._legend.setToolTip("\n".join(line.name for line in self._lines))
@@ -382,6 +387,11 @@ def plot_colors(theme: str) -> PlotColors:
     colors = get_theme(theme)
     background, text = colors.background.as_hex(), colors.text.as_hex()
     return PlotColors(background=background, grid=colors.primary.as_hex(), text=text, cursor=text)
+
+
+def shortened(name: str, length: int = 26) -> str:
+    """A long name with its middle left out."""
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length // 2 - 1) :]}"
 
 
 def _set(visual: object, positions: np.ndarray, colors: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class LivePreview:
             return
         try:
             arrays = _read(run, str(event.data["file"]))
-        except (OSError, ValueError, UserError):
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, UserError):
             return  # the next preview replaces it in a few seconds
         placement = slice_placement(case, int(event.data.get("axis") or 0), int(event.data.get("index") or 0))
         tag = {"case": case.id, "role": "live preview", "group": GROUP}

@@ -128,12 +128,31 @@ def segments(x: np.ndarray, y: np.ndarray, *, dashed: bool = False) -> np.ndarra
     points = np.stack([x, y], axis=1)
     good = np.isfinite(points).all(axis=1)
     joined = good[:-1] & good[1:]
-    if dashed:
-        length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(np.nan_to_num(points), axis=0).T))])
-        joined = joined & (np.floor(length[:-1] / 6) % 2 == 0)
     pairs = np.stack([points[:-1], points[1:]], axis=1)[joined].reshape(-1, 2)
+    if dashed:
+        pairs = _dashes(pairs)
     before, after = np.concatenate([[False], good[:-1]]), np.concatenate([good[1:], [False]])
     lone = points[good & ~before & ~after]
     half = np.array([2.0, 0.0])
     dashes = np.stack([lone - half, lone + half], axis=1).reshape(-1, 2)
     return np.concatenate([pairs, dashes])
+
+
+def _dashes(pairs: np.ndarray, length: float = 5.0) -> np.ndarray:
+    """Every other piece of about ``length`` pixels of the segments (2K, 2), counted along all of them."""
+    starts, stops = pairs[0::2], pairs[1::2]
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*(stops - starts).T))])
+    edges = np.arange(0.0, along[-1] + length, length)
+    cuts = np.unique(np.concatenate([along, edges[edges < along[-1]]]))
+    if len(cuts) < 2:
+        return pairs
+    middles = (cuts[:-1] + cuts[1:]) / 2
+    kept = np.floor(middles / length) % 2 == 0
+    which = np.clip(np.searchsorted(along, middles[kept]) - 1, 0, len(starts) - 1)
+    scale = np.maximum(along[which + 1] - along[which], 1e-9)
+
+    def place(at: np.ndarray) -> np.ndarray:
+        share = ((at - along[which]) / scale)[:, None]
+        return starts[which] + share * (stops[which] - starts[which])
+
+    return np.stack([place(cuts[:-1][kept]), place(cuts[1:][kept])], axis=1).reshape(-1, 2)

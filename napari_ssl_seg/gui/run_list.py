@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPoint, Qt, Signal
-from qtpy.QtGui import QBrush, QColor
+from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
+COLOR_ROLE = ID_ROLE + 1
 STATE_LOOKS = {
     "running": ("●", "#2E9E62"),
     "starting": ("◌", "#2E9E62"),
@@ -71,6 +72,7 @@ class RunList(QTreeWidget):
         self.setHeaderLabels(["Run", "State", "Dice", "Age"])
         self.setRootIsDecorated(False)
         self.setUniformRowHeights(True)
+        self.setStyleSheet("QTreeWidget::item { padding: 2px 0; }")
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -161,6 +163,16 @@ def age_words(seconds: float) -> str:
     return f"{round(seconds / 86_400)} d"
 
 
+def swatch(color: str) -> QIcon:
+    """A short thick line, as in the legend of the curves."""
+    pixmap = QPixmap(14, 14)
+    pixmap.fill(QColor(0, 0, 0, 0))
+    painter = QPainter(pixmap)
+    painter.fillRect(0, 5, 14, 4, QColor(color))
+    painter.end()
+    return QIcon(pixmap)
+
+
 def _fill(item: QTreeWidgetItem, row: RunRow) -> None:
     glyph, color = STATE_LOOKS.get(row.state, ("", "#7A7F8C"))
     texts = (row.title, f"{glyph} {row.state}", "" if row.dice is None else f"{row.dice:.3f}", row.age)
@@ -168,7 +180,9 @@ def _fill(item: QTreeWidgetItem, row: RunRow) -> None:
         if item.text(column) != text:
             item.setText(column, text)
     item.setForeground(1, QBrush(QColor(color)))
-    item.setData(0, Qt.ItemDataRole.ForegroundRole, QBrush(QColor(row.color)) if row.color else None)
+    if item.data(0, COLOR_ROLE) != row.color:
+        item.setData(0, COLOR_ROLE, row.color)
+        item.setIcon(0, swatch(row.color) if row.color else QIcon())
     item.setToolTip(0, row.tooltip or row.title)
     item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     item.setTextAlignment(3, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

@@ -108,12 +108,21 @@ class Card(QFrame):
     def __init__(self, title: str, button: str, settings: type[TrainSettings], steps: int) -> None:
         super().__init__()
         mark(self, "card")
+        self._labels: dict[QWidget, QLabel] = {}
+        self._dims: dict[tuple[str, str], tuple[int, ...]] = {}
         self.form = QFormLayout()
         self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         self.form.setVerticalSpacing(4)
-        heading = QLabel(title)
-        mark(heading, "heading")
+        self.heading = QToolButton()
+        self.heading.setCheckable(True)
+        self.heading.setToolTip("Fold or unfold this card")
+        self.heading.toggled.connect(self._open)
+        self._title = title
+        mark(self.heading, "quiet")
+        font = self.heading.font()
+        font.setBold(True)
+        self.heading.setFont(font)
         self.network = ChoiceField(["small"])
         self.network.setToolTip("Network and size; small trains on two CPU cores")
         self.dims = ChoiceField(["automatic"])
@@ -126,6 +135,11 @@ class Card(QFrame):
         self.fold.setCheckable(True)
         self.fold.setText("▸ More …")
         self.fold.toggled.connect(self._unfold)
+        self.network_row = QWidget()
+        row = QHBoxLayout(self.network_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.network, 3)
+        row.addWidget(self.dims, 2)
         self.folded = QWidget()
         self.folded.setVisible(False)
         self.folded_layout = QVBoxLayout(self.folded)
@@ -137,14 +151,21 @@ class Card(QFrame):
         self.button = QPushButton(button)
         mark(self.button, "primary")
         self.button.clicked.connect(self.start_asked)
+        self.content = QWidget()
+        content = QVBoxLayout(self.content)
+        content.setContentsMargins(0, 0, 0, 0)
+        content.setSpacing(5)
+        content.addLayout(self.form)
+        content.addWidget(self.fold, 0, Qt.AlignmentFlag.AlignLeft)
+        content.addWidget(self.folded)
+        content.addWidget(self.hint)
+        content.addWidget(self.button)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(5)
-        layout.addWidget(heading)
-        layout.addLayout(self.form)
-        layout.addWidget(self.fold, 0, Qt.AlignmentFlag.AlignLeft)
-        layout.addWidget(self.folded)
-        layout.addWidget(self.hint)
-        layout.addWidget(self.button)
+        layout.addWidget(self.heading)
+        layout.addWidget(self.content)
+        self.set_open(True)
         for widget in (self.network, self.dims, self.budget):
             widget.edited.connect(self.edited)
 
@@ -155,6 +176,26 @@ class Card(QFrame):
         label.setToolTip(widget.toolTip())
         widget.setAccessibleName(text)
         self.form.addRow(label, widget)
+        self._labels[widget] = label
+
+    def show_row(self, widget: QWidget, visible: bool) -> None:
+        """Show a row, or hide it with its label."""
+        widget.setVisible(visible)
+        self._labels[widget].setVisible(visible)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the card shows its content."""
+        return self.heading.isChecked()
+
+    def set_open(self, on: bool) -> None:
+        """Show the content, or only the heading."""
+        self.heading.setChecked(on)
+        self._open(on)
+
+    def _open(self, on: bool) -> None:
+        self.content.setVisible(on)
+        self.heading.setText(f"{'▾' if on else '▸'}  {self._title}")
 
     def set_primary(self, primary: bool) -> None:
         """Whether this Start is the next step."""
@@ -172,7 +213,7 @@ class Card(QFrame):
         self.network.edited.connect(self._offer_dims)
 
     def _offer_dims(self) -> None:
-        dims = self._dims.get(self.network.value(), (2, 3)) if hasattr(self, "_dims") else (2, 3)
+        dims = self._dims.get(self.network.value(), (2, 3))
         refill(self.dims, [("automatic", None), *((f"{number}D", number) for number in sorted(dims))])
 
     def network_values(self) -> dict[str, Any]:
@@ -192,11 +233,10 @@ class Card(QFrame):
     def show_expected(self, rate: float, measured: bool) -> None:
         """Say how long it will take."""
         self.budget.set_rate(rate)
-        about = f"about {duration(self.budget.seconds)}" if self.budget.seconds >= 1 else "a moment"
-        steps = f"{self.budget.iterations:,} steps, ".replace(",", " ")
-        self.hint.setText(
-            f"{steps}{about} ({'as measured here' if measured else 'a guess; the first run measures it'})"
-        )
+        about = f"About {duration(self.budget.seconds)}" if self.budget.seconds >= 1 else "A moment"
+        basis = "as measured here" if measured else "a guess; the first run measures it"
+        steps = f", {count(self.budget.iterations, 'step')}" if self.budget.unit.value() == "minutes" else ""
+        self.hint.setText(f"{about} ({basis}){steps}")
 
     def _unfold(self, on: bool) -> None:
         self.folded.setVisible(on)
@@ -213,12 +253,10 @@ class PretrainCard(Card):
         super().__init__(
             "Pretrain", "Start pretraining", PretrainSettings, PretrainSettings.model_fields["iterations"].default
         )
-        self._methods: dict[str, type[Method]] = {}
         self.method = ChoiceField(["…"])
         self.method.setToolTip("What the network learns from scans without labels")
         self.add_row("Method", self.method)
-        self.add_row("Network", self.network)
-        self.add_row("Dimensions", self.dims)
+        self.add_row("Network", self.network_row)
         self.add_row("Budget", self.budget)
         self.method_form = ConfigForm()
         self.folded_layout.insertWidget(0, self.method_form)
@@ -238,7 +276,7 @@ class PretrainCard(Card):
 
     def _offer_dims(self) -> None:
         super()._offer_dims()
-        method = self._methods.get(self.method.value()) if hasattr(self, "_methods") else None
+        method = self._methods.get(self.method.value())
         if method is not None:
             fitting = [number for number in (2, 3) if number in method.dims and self.dims.findData(number) >= 0]
             refill(self.dims, [("automatic", None), *((f"{number}D", number) for number in fitting)])
@@ -286,8 +324,7 @@ class FinetuneCard(Card):
         row.addWidget(self.labels_hint, 2)
         self.add_row("Start from", self.init)
         self.add_row("Labels", labels)
-        self.add_row("Network", self.network)
-        self.add_row("Dimensions", self.dims)
+        self.add_row("Network", self.network_row)
         self.add_row("Budget", self.budget)
         self.init.edited.connect(self._init_chosen)
         self.labels_unit.currentIndexChanged.connect(lambda _index: self._limit_labels(full=True))
@@ -321,9 +358,7 @@ class FinetuneCard(Card):
 
     def _init_chosen(self) -> None:
         start = self._starts.get(self.init.value())
-        for widget in (self.network, self.dims):
-            widget.setEnabled(start is None)
-            widget.setToolTip("As in the run it starts from" if start is not None else "Network and size")
+        self.show_row(self.network_row, start is None)
         self.init.setToolTip(start.title if start is not None else "Random weights, for comparison")
         self.edited.emit()
 
@@ -355,8 +390,8 @@ class FinetuneCard(Card):
         super().show_expected(rate, measured)
         if not self._available[0]:
             self.hint.setText("No scan of the train split has a label yet; add labels in the tab 1 Study")
-        elif self.start is not None:
-            self.hint.setText(f"{self.hint.text()}; from {self.start.title}")
+        elif self.start is not None and self.start.dims:
+            self.hint.setText(f"{self.hint.text()}; {self.start.dims}D network of the run it starts from")
 
     def describe_labels(self) -> str:
         """``2 of 14 labelled scans``."""

@@ -34,14 +34,19 @@ class TrainStrip(QWidget):
             plot.set_colors(colors)
 
     def show_runs(
-        self, runs: Sequence[RunProgress], colors: Mapping[str, str], class_colors: Mapping[str, str]
+        self,
+        runs: Sequence[RunProgress],
+        colors: Mapping[str, str],
+        class_colors: Mapping[str, str],
+        *,
+        now: bool = False,
     ) -> None:
         """Draw these runs: one with its loss parts and classes, several each by its total and mean."""
         several = len(runs) > 1
-        self.loss.set_lines(_lines(runs, [run.losses for run in runs], "total", colors, {}, several))
+        self.loss.set_lines(_lines(runs, [run.losses for run in runs], "total", colors, {}, several), now=now)
         dice = _lines(runs, [run.dice for run in runs], "mean", colors, class_colors, several)
         self.dice.setVisible(bool(dice))
-        self.dice.set_lines(dice)
+        self.dice.set_lines(dice, now=now)
 
 
 def _lines(

@@ -52,6 +52,8 @@ class TrainTab(QWidget):
         self._loading: workers.Task | None = None
         self._choices: Choices | None = None
         self._preparing = False
+        self._had_starts = False
+        self._job_texts: set[str] = set()
         self._make()
         self._connect()
         self.strip_dock = StripDock(self, self.strip, "Curves of training", viewer, lambda: workbench.study is not None)
@@ -276,6 +278,10 @@ class TrainTab(QWidget):
         self.list.set_rows([self._row(run) for run in runs])
         starts = [start for run in runs if (start := _as_start(run)) is not None]
         self.finetune_card.set_starts(starts)
+        if bool(starts) != self._had_starts:
+            self._had_starts = bool(starts)
+            self.pretrain_card.set_open(not starts)
+            self.finetune_card.set_open(True)
         self.pretrain_card.set_primary(not starts)
         self.finetune_card.set_primary(bool(starts))
         if runs and not self.list.selected:
@@ -288,8 +294,6 @@ class TrainTab(QWidget):
             self._workbench.set_job(job)
         self._job_texts = {job.text} if job is not None else set()
 
-    _job_texts: set[str] = set()  # noqa: RUF012
-
     def _row(self, run: RunProgress) -> RunRow:
         created = run.record.created if run.record is not None else 0.0
         state = self.queue.state(run.id)
@@ -301,14 +305,14 @@ class TrainTab(QWidget):
 
     def _chosen(self, _run_ids: list[str]) -> None:
         self.list.set_rows([self._row(run) for run in self.queue.runs])
-        self._show_curves()
+        self._show_curves(now=True)
         self._show_panel()
 
-    def _show_curves(self) -> None:
+    def _show_curves(self, *, now: bool = False) -> None:
         known = {run.id: run for run in self.queue.runs}
         runs = [known[run_id] for run_id in self.list.selected if run_id in known]
         colors = {run.id: color_of(index) for index, run in enumerate(runs)}
-        self.strip.show_runs(runs, colors, {item.name: item.color for item in self._workbench.classes})
+        self.strip.show_runs(runs, colors, {item.name: item.color for item in self._workbench.classes}, now=now)
 
     def _show_panel(self) -> None:
         selected = [run_id for run_id in self.list.selected if any(run.id == run_id for run in self.queue.runs)]

@@ -103,7 +103,7 @@ def _follow(
     """What the thread runs. Errors are handed over: superqt swallows RuntimeError, and CUDA out of memory is one."""
     yield
     try:
-        warm_up = warm_up or _core("training.devices", "warm_up")
+        warm_up = warm_up or _core("training", "warm_up")
         warm_up()
         train = train or _core("training", "train")
         for _event in train(study, run):

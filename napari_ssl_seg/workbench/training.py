@@ -99,7 +99,7 @@ class TrainingQueue:
         if any(item.progress.id == run_id for item in self._waiting):
             return "waiting"
         progress = self.get(run_id)
-        if run_id in self._coming_up or (run_id in self._in_thread and progress.state not in ACTIVE):
+        if run_id in self._coming_up:
             return "starting"
         if progress.state in ACTIVE and progress.run.stop_requested:
             return "stopping"
@@ -200,7 +200,7 @@ class TrainingQueue:
         """
         progress = self.get(run_id)
         state = self.state(run_id)
-        if state in (*ACTIVE, "waiting", "starting", "stopping"):
+        if self._is_active(progress) or state == "waiting":
             raise RunError(f"{progress.title} is {state}; stop it before deleting it")
         try:
             shutil.rmtree(progress.run.folder)
@@ -260,18 +260,20 @@ class TrainingQueue:
         progress = item.progress
         study = self._studies[progress.id]
         try:
+            self._coming_up[progress.id] = time.time() + COMING_UP_SECONDS
             if item.detached:
                 self._start_detached(study, progress.run)
-                self._coming_up[progress.id] = time.time() + COMING_UP_SECONDS
             else:
                 self._in_thread[progress.id] = progress
                 self._start_in_thread(study, progress.run, lambda error: self._ended(progress, error))
         except (UserError, OSError) as error:
             self._in_thread.pop(progress.id, None)
+            self._coming_up.pop(progress.id, None)
             self._say_failed(progress, error)
 
     def _ended(self, progress: RunProgress, error: BaseException | None) -> None:
         self._in_thread.pop(progress.id, None)
+        self._coming_up.pop(progress.id, None)
         if error is not None:
             self._say_failed(progress, error)
         events = progress.update()
@@ -306,6 +308,6 @@ def can_resume(state: str) -> bool:
 
 
 def _start_detached(study: Study, run: Run) -> int:
-    from napari_ssl_seg.training.processes import start_detached
+    from napari_ssl_seg.training import start_detached
 
     return start_detached(study, run)

@@ -13,7 +13,7 @@ from pydantic import Field
 from napari_ssl_seg.gui.train_cards import Choices
 from napari_ssl_seg.methods.base import MethodConfig
 from napari_ssl_seg.networks import list_networks
-from napari_ssl_seg.training.devices import DeviceInfo
+from napari_ssl_seg.training import DeviceInfo
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.runs import Run, RunRecord, list_runs
 from tests.workbench.fakes import FakeCase, FakeStudy

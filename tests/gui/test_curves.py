@@ -60,6 +60,12 @@ def test_segments_break_at_nan_and_keep_lone_points():
     np.testing.assert_array_equal(parts, [[0, 1], [10, 2], [28, 3], [32, 3]])
 
 
+def test_dashes_cover_half_of_the_line():
+    parts = segments(np.array([0.0, 100.0, 100.0]), np.array([0.0, 0.0, 60.0]), dashed=True)
+    lengths = np.hypot(*(parts[1::2] - parts[0::2]).T)
+    assert lengths.sum() == pytest.approx(80) and lengths.max() == pytest.approx(5)
+
+
 @pytest.fixture
 def plot(make_napari_viewer, qtbot):
     from napari_ssl_seg.gui.curves import CurvePlot

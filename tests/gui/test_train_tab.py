@@ -203,7 +203,7 @@ def test_delete_and_duplicate(tab, study, qtbot, monkeypatch, training):
     tab.add_run(run)
     wait_state(qtbot, tab, run, "finished")
     tab.act("duplicate", run.id)
-    qtbot.waitUntil(lambda: [row.state for row in tab.queue.runs] == ["finished"] * 2)
+    qtbot.waitUntil(lambda: [row.state for row in tab.queue.runs] == ["finished"] * 2 and not tab.queue.in_thread)
     monkeypatch.setattr(tab, "confirm_delete", lambda _run_id: False)
     tab.act("delete", run.id)
     assert run.folder.exists()
