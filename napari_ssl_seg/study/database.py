@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.files import atomic_path
 from napari_ssl_seg.study.records import Case, ClassInfo, Problem, StudySettings
@@ -128,7 +130,10 @@ class Database:
                     " install the version that made it"
                 )
             (record,) = connection.execute("SELECT record FROM settings").fetchone() or ("",)
-            return StudySettings.model_validate_json(record)
+            try:
+                return StudySettings.model_validate_json(record)
+            except ValidationError as error:  # its own text has many lines
+                raise ValueError(f"{error.error_count()} of its settings are wrong") from error
 
     # -- connections ------------------------------------------------------------------------------------------------
     @contextmanager
