@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.errors import VolumeError
 from napari_ssl_seg.volumes import is_volume_file, layer_kwargs, read_header, read_volume, volume_stem
 from napari_ssl_seg.volumes.dicom_files import holds_dicom
+from napari_ssl_seg.volumes.labels import as_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,15 +49,15 @@ def read(path: Paths) -> list[LayerData]:
     """
     paths: Any = path if isinstance(path, str) else list(path)
     first = Path(paths if isinstance(paths, str) else paths[0])
-    header = read_header(first)
+    channels = read_header(first).channels
+    volume = read_volume(paths, four_d="channels" if channels <= MOST_CHANNELS else "time")
     words = _named(first)
-    single = isinstance(paths, str) or len(paths) == 1
-    if single and header.channels == 1 and words == "label":
-        volume = read_volume(paths, role="label")
-        return _labels(volume, first)
-    volume = read_volume(paths, four_d="channels" if header.channels <= MOST_CHANNELS else "time")
-    if volume.axes == "zyx" and words != "image" and _few_small_integers(volume.array):
-        return _labels(volume, first)
+    if volume.axes == "zyx" and (words == "label" or (words is None and _few_small_integers(volume.array))):
+        try:
+            array, notes = as_labels(first, volume.array)
+        except VolumeError:  # a folder called "mask study" may hold images
+            return _images(volume, first)
+        return _labels(replace(volume, array=array, warnings=volume.warnings + notes), first)
     return _images(volume, first)
 
 
@@ -64,10 +67,7 @@ def _ours(path: Path) -> bool:
 
 def _labels(volume: Volume, path: Path) -> list[LayerData]:
     _say(volume, path)
-    array = volume.array
-    if array.dtype.kind != "u":  # an integer file without negative values, known by its content
-        array = array.astype(np.min_scalar_type(int(array.max())))
-    return [(array, {"name": volume_stem(path), **layer_kwargs(volume)}, "labels")]
+    return [(volume.array, {"name": volume_stem(path), **layer_kwargs(volume)}, "labels")]
 
 
 def _images(volume: Volume, path: Path) -> list[LayerData]:

@@ -64,7 +64,12 @@ def _write_pair(path: Path, image: Any) -> None:
     name = f"{volume_stem(path)}-{hashlib.sha256(voxels).hexdigest()[:12]}.zraw"
     write_bytes(path.with_name(name), voxels)
     earlier = _named_voxels(path)
-    write_bytes(path, head + f"ElementDataFile = {name}\n".encode())
+    try:
+        write_bytes(path, head + f"ElementDataFile = {name}\n".encode())
+    except BaseException:
+        if earlier != name:
+            path.with_name(name).unlink(missing_ok=True)
+        raise
     if earlier and earlier != name:
         path.with_name(earlier).unlink(missing_ok=True)
 
