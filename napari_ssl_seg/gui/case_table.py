@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 COLUMNS = ("Case", "Size, spacing", "Split", "Labels", "")
 CASE, SIZE, SPLIT, LABELS, FLAGS = range(5)
+SPLIT_WORDS = {
+    "train": "train: pretraining and fine-tuning",
+    "validation": "validation: chooses the best checkpoint",
+    "test": "test: never used for training or for choosing a checkpoint",
+}
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 _NOWHERE = QModelIndex()
 
@@ -87,9 +92,9 @@ class CaseModel(QAbstractTableModel):
         if column == CASE:
             return case.id
         if column == SIZE:
-            return f"{words.size(case.shape)} · {words.spacing(case.spacing).removesuffix(' mm')}"
+            return f"{words.size(case.shape)} · {words.short_spacing(case.spacing)}"
         if column == SPLIT:
-            return case.split
+            return "valid." if case.split == "validation" else case.split
         if column == FLAGS:
             return "⚠" if case.warnings else ""
         return ""
@@ -102,8 +107,8 @@ class CaseModel(QAbstractTableModel):
             return labels_sentence(case)
         if column == SIZE:
             return f"{words.size(case.shape)} voxels of {words.spacing(case.spacing)} (feet-head × front-back × right-left)"
-        if column == SPLIT and case.split == "test":
-            return "test: never used for training or for choosing a checkpoint"
+        if column == SPLIT:
+            return SPLIT_WORDS[case.split]
         return case.id
 
     @staticmethod
@@ -222,7 +227,7 @@ class CaseTable(QTableView):
             (FLAGS, "⚠ "),
         ):
             horizontal.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            self.setColumnWidth(column, metrics.horizontalAdvance(text) + 10)
+            self.setColumnWidth(column, metrics.horizontalAdvance(text) + 8)
         self.doubleClicked.connect(self._open)
         self.activated.connect(self._open)
 

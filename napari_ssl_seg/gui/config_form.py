@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_ssl_seg.gui.fields import BoolField, ChoiceField, FloatField, IntField, TextField, TupleField
 from napari_ssl_seg.gui.style import mark
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from pydantic.fields import FieldInfo
+
+
+FIELD_WIDTH = 130
+LONGEST_UNIT = 8
+"""Characters; a longer unit is told by the tooltip only, so that labels stay short."""
 
 
 class ConfigForm(QWidget):
@@ -64,6 +69,7 @@ class ConfigForm(QWidget):
         self._model: type[BaseModel] | None = None
         self._fields: dict[str, Any] = {}
         self._filling = False
+        self._hidden = 0
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(4)
@@ -104,7 +110,8 @@ class ConfigForm(QWidget):
         body.setContentsMargins(0, 0, 0, 0)
         body.setSpacing(4)
         front, self._advanced = QWidget(), QWidget()
-        layouts = [_form(front), _form(self._advanced)]
+        layouts = [_grid(front), _grid(self._advanced)]
+        self._hidden = sum(name not in shown for name in names)
         self._fields = {}
         for name in names:
             info = model.model_fields[name]
@@ -113,9 +120,13 @@ class ConfigForm(QWidget):
             field.setAccessibleName(title(name, info))
             field.edited.connect(self._edited)
             label = QLabel(title(name, info))
+            label.setWordWrap(True)
             label.setToolTip(field.toolTip())
             label.setBuddy(field)
-            layouts[name not in shown].addRow(label, field)
+            grid = layouts[name not in shown]
+            row = grid.rowCount()
+            grid.addWidget(label, row, 0)
+            grid.addWidget(field, row, 1)
             self._fields[name] = field
         self.more_button = QToolButton()
         mark(self.more_button, "quiet")
@@ -135,7 +146,7 @@ class ConfigForm(QWidget):
         self._layout.addWidget(self._body)
 
     def _unfold(self, open_: bool) -> None:
-        hidden = self._advanced.layout().rowCount() if self._advanced.layout() is not None else 0  # type: ignore[union-attr]
+        hidden = self._hidden
         self._advanced.setVisible(open_)
         self.more_button.setText("▾ Less" if open_ else f"▸ More … ({hidden})")
 
@@ -205,10 +216,15 @@ class ConfigForm(QWidget):
 
 
 def title(name: str, info: FieldInfo) -> str:
-    """What the field is called, with its unit."""
+    """What the field is called, with its unit where that is short."""
     text = info.title or name.replace("_", " ").capitalize()
-    unit = (info.json_schema_extra or {}).get("unit") if isinstance(info.json_schema_extra, dict) else None
-    return f"{text} ({unit})" if unit else text
+    unit_ = unit(info)
+    return f"{text} ({unit_})" if 0 < len(unit_) <= LONGEST_UNIT else text
+
+
+def unit(info: FieldInfo) -> str:
+    """What the field is counted in; empty where nothing is said."""
+    return str(info.json_schema_extra.get("unit", "")) if isinstance(info.json_schema_extra, dict) else ""
 
 
 def tooltip(name: str, info: FieldInfo) -> str:
@@ -221,6 +237,8 @@ def tooltip(name: str, info: FieldInfo) -> str:
     if default is not PydanticUndefined:
         shown = "automatic" if default is None else default
         lines.append(f"Paper and default: {shown}")
+    if unit(info):
+        lines.append(f"Unit: {unit(info)}")
     if low is not None or high is not None:
         lines.append(f"From {'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}")
     return "<qt>" + "<br>".join(lines) + f"<br><i>--set {name}=…</i></qt>"
@@ -284,11 +302,10 @@ def _extra(model: type[BaseModel], name: str) -> dict[str, Any]:
     return extra if isinstance(extra, dict) else {}
 
 
-def _form(widget: QWidget) -> QFormLayout:
-    layout = QFormLayout(widget)
+def _grid(widget: QWidget) -> QGridLayout:
+    layout = QGridLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setVerticalSpacing(4)
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
-    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+    layout.setColumnStretch(0, 1)
+    layout.setColumnMinimumWidth(1, FIELD_WIDTH)
     return layout

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import ClassInfo
 
 KEY = "napari_ssl_seg"
-MASK_COLOUR = "#56b4e9"
-BOX_COLOUR = "#f0e442"
+MASK_COLOUR = "#cc79a7"
+BOX_COLOUR, BOX_WIDTH = "#f0e442", 0.6
 
 
 def layer_name(case_id: str, *parts: str) -> str:
@@ -153,25 +153,25 @@ def show_boxes(
 
     rectangles = box_rectangles(boxes)
     layer = find_own(viewer, name)
-    if layer is not None:
-        index = viewer.layers.index(layer)
-        visible = layer.visible if visible is None else visible
-        viewer.layers.remove(layer)
-    else:
-        index = len(viewer.layers)
-    shapes = Shapes(
+    if isinstance(layer, Shapes):  # a new layer costs ten times as much
+        layer.data = (rectangles, ["rectangle"] * len(rectangles)) if rectangles else []
+        if rectangles:
+            layer.edge_color, layer.face_color, layer.edge_width = colour, "transparent", BOX_WIDTH
+        _move(layer, placement, tag)
+        _set_visible(layer, visible)
+        return layer
+    _make_room(viewer, layer)
+    return viewer.add_shapes(
         rectangles or None,
         ndim=3,
         shape_type="rectangle",
         name=name,
         edge_color=colour,
         face_color="transparent",
-        edge_width=0.6,
+        edge_width=BOX_WIDTH,
         visible=visible is not False,
         **_placed(placement, tag),
     )
-    viewer.layers.insert(min(index, len(viewer.layers)), shapes)
-    return shapes
 
 
 def box_rectangles(boxes: np.ndarray, *, most: int = 2000) -> list[np.ndarray]:
@@ -191,6 +191,19 @@ def class_colours(classes: Sequence[ClassInfo]) -> dict[int | None, Any]:
     colours: dict[int | None, Any] = {None: "#999999", 0: "transparent"}
     colours.update({item.value: item.color for item in classes})
     return colours
+
+
+def view_colours(data: np.ndarray) -> dict[int | None, Any]:
+    """Colours of a label map that a pretext made, the same as in its thumbnail."""
+    from napari_ssl_seg.methods.pictures import PALETTE
+
+    shades = [tuple(channel / 255 for channel in colour) for colour in PALETTE.tolist()[1:]]
+    highest = int(data.max()) if data.size else 0
+    return {
+        None: "transparent",
+        0: "transparent",
+        **{value: shades[(value - 1) % len(shades)] for value in range(1, highest + 1)},
+    }
 
 
 def robust_range(data: np.ndarray) -> tuple[float, float]:

@@ -154,7 +154,9 @@ class StudyTab(QWidget):
         self.busy.start(text, can_cancel=self._job is not None)
         self.pages.setCurrentWidget(self.busy)
         self._poll.start()
-        self._task = run(function, *args, on_result=self._made, on_error=self._failed, on_done=self._ended, owner=self)
+        self._task = run(
+            function, *args, on_result=on_result or self._made, on_error=self._failed, on_done=self._ended, owner=self
+        )
 
     def cancel(self) -> None:
         """Stop making a study."""

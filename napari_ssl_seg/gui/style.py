@@ -10,6 +10,7 @@ choice     a large button of an empty tab
 quiet      a button like text: possible, but not the next step
 heading    the name of what is shown
 hint       smaller and dimmer: an explanation
+thumbnail  a small picture; checked: it is visible in the viewer
 chip       a number with its name, in a rounded box
 card       a frame around things that belong together
 problem    a warning that stays
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
-ROLES = ("primary", "choice", "quiet", "heading", "hint", "chip", "card", "problem", "error")
+ROLES = ("primary", "choice", "quiet", "heading", "hint", "thumbnail", "chip", "card", "problem", "error")
 
 # Okabe-Ito blue and its darker sister: at least 4.5:1 with white text on both themes.
 ACCENT, ACCENT_HOVER, ACCENT_PRESSED = "#0072b2", "#0a84c9", "#005a8c"
@@ -46,6 +47,9 @@ QPushButton[role="quiet"]:disabled {{ color: {dim}; }}
 QToolButton[role="quiet"] {{ background: transparent; border: none; padding: 3px; text-align: left; }}
 QToolButton[role="quiet"]:hover {{ background: {foreground}; }}
 QToolButton[role="quiet"]:checked {{ color: {text}; }}
+QToolButton[role="thumbnail"] {{ background: transparent; border: 2px solid transparent; border-radius: 4px; padding: 2px; }}
+QToolButton[role="thumbnail"]:hover {{ background: {foreground}; }}
+QToolButton[role="thumbnail"]:checked {{ border-color: {accent_hover}; }}
 QLabel[role="heading"] {{ font-weight: 600; font-size: {heading}pt; }}
 QLabel[role="hint"] {{ color: {dim}; }}
 QLabel[role="chip"] {{ background: {foreground}; border: 1px solid {line}; border-radius: 8px; padding: 2px 7px; }}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-from napari_ssl_seg.errors import TrainingFailed
+from napari_ssl_seg.errors import TrainingFailed, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -99,10 +99,14 @@ def run(
         if not alive():
             return
         if not task.cancelled:
-            if outcome.error is not None and on_error is not None:
-                on_error(outcome.error)
-            elif outcome.error is None and on_result is not None:
-                on_result(outcome.result)
+            error: Exception | None = outcome.error
+            if error is None and on_result is not None:
+                try:
+                    on_result(outcome.result)
+                except UserError as late:  # shown like one of the work itself
+                    error = late
+            if error is not None and on_error is not None:
+                on_error(error)
         if on_done is not None and alive():
             on_done()
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from napari_ssl_seg.workbench.words import count
 
 if TYPE_CHECKING:
     from napari_ssl_seg.methods.base import View
@@ -75,6 +74,12 @@ class InspectionAnswer:
     front: str
     """Name of the picture of what the network gets."""
     seconds: float
+
+
+def warm_up() -> None:
+    """Import what the first answer needs (in a worker): seconds for torch, which the window does not wait for."""
+    for module in ("torch", "napari_ssl_seg.methods.inspection", "napari_ssl_seg.pretext.sampling"):
+        import_module(module)
 
 
 class Inspector:
@@ -182,8 +187,8 @@ def layer_array(view: View, dims: int) -> np.ndarray:
 
 def chips(stats: Mapping[str, float], partners: tuple[str, ...] = (), views: tuple[View, ...] = ()) -> list[str]:
     """Named numbers in words: ``share masked 75 %``, ``boxes 40``, ``donor hippocampus_007``."""
-    found = [f"{name.replace('_', ' ')} {number(name, value)}" for name, value in stats.items()]
-    found += [f"donor {partner}" for partner in dict.fromkeys(partners)]
+    found = [f"donor {partner}" for partner in dict.fromkeys(partners)]
+    found += [f"{name.replace('_', ' ')} {number(name, value)}" for name, value in stats.items()]
     for view in views:
         if view.kind == "table" and isinstance(view.data, Mapping):
             found += [f"{view.name} {row} {number(str(row), value)}" for row, value in view.data.items()]
@@ -196,7 +201,7 @@ def number(name: str, value: float) -> str:
     if value != value:
         return "–"
     if any(part in name for part in PARTS) and 0 <= value <= 1:
-        return f"{100 * value:.3g} %"
+        return f"{100 * value:.0f} %" if value == 0 or value >= 0.01 else f"{100 * value:.2g} %"
     return f"{value:.0f}" if value == int(value) else f"{value:.3g}"
 
 
@@ -213,11 +218,6 @@ def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
         if record.kind == "pretrain" and record.method == method and run.weights_path.is_file():
             found.append((run.id, record.title or run.id))
     return found
-
-
-def place_line(case_id: str, slice_index: int, depth: int) -> str:
-    """``hippocampus_003 · slice 14 of 0-34``."""
-    return f"{case_id} · slice {slice_index} of {count(depth, 'slice')}" if depth else case_id
 
 
 def _thumbnail(view: View, row: int, dims: int, backdrop: View | None) -> np.ndarray:

@@ -38,6 +38,14 @@ def spacing(values: Sequence[float]) -> str:
     return "×".join(f"{value:.3g}" for value in values) + " mm"
 
 
+def short_spacing(values: Sequence[float]) -> str:
+    """``1 mm`` where it is the same along every axis, ``8×1.5`` where within slices it is, else all three."""
+    z, y, x = (f"{value:.2g}" for value in values)
+    if z == y == x:
+        return f"{z} mm"
+    return f"{z}×{y}" if y == x else f"{z}×{y}×{x}"
+
+
 def file_size(number: int | float) -> str:
     """``27 MB``."""
     value = float(number)
