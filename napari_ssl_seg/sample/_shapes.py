@@ -79,9 +79,10 @@ def random_field(rng: np.random.Generator, axes: Sequence[Array], length: float 
         kernel = np.exp(-0.5 * ((axis[:, None].astype(np.float64) - nodes) / sigma) ** 2)
         spreads.append((kernel / np.sqrt((kernel**2).sum(1, keepdims=True))).astype(np.float32))
     noise = rng.standard_normal([spread.shape[1] for spread in spreads], dtype=np.float32)
-    field = noise @ spreads[2].T  # (a, b, X)
-    field = np.matmul(spreads[1], field)  # (a, Y, X)
-    return np.tensordot(spreads[0], field, axes=1)  # (Z, Y, X)
+    across = np.ascontiguousarray(spreads[2].T)
+    planes = (noise.reshape(-1, across.shape[0]) @ across).reshape(*noise.shape[:2], -1)  # (a, b, X)
+    planes = np.stack([spreads[1] @ plane for plane in planes])  # (a, Y, X)
+    return (spreads[0] @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
 
 
 def turn(y: Array, x: Array, degrees: float) -> tuple[Array, Array]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.sample.classes import Kind
 from napari_ssl_seg.sample.write import check_kind, write_phantom_study_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_ssl_seg.sample.classes import Kind
 
 SUBJECTS: dict[str, int] = {"cardiac": 24, "abdomen": 12}
 SEED = 0

@@ -74,13 +74,13 @@ class HeartShape:
 
 def sample_heart(rng: np.random.Generator) -> HeartShape:
     """Draw one heart: from small and thick-walled to dilated and thin-walled, anywhere near the middle of the view."""
-    radius = rng.uniform(27, 42)
+    radius = rng.uniform(29, 40)
     return HeartShape(
-        centre=(rng.uniform(-14, 10), rng.uniform(-10, 18)),
-        turned=rng.uniform(-32, 32),
-        tilt=(rng.uniform(-0.18, 0.18), rng.uniform(-0.18, 0.18)),
+        centre=(rng.uniform(-10, 8), rng.uniform(-8, 14)),
+        turned=rng.uniform(-20, 20),
+        tilt=(rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12)),
         base=rng.uniform(22, 40),
-        base_tilt=(rng.uniform(-0.3, 0.1), rng.uniform(-0.2, 0.2)),
+        base_tilt=(rng.uniform(-0.2, 0.06), rng.uniform(-0.12, 0.12)),
         length=rng.uniform(66, 94),
         radius=radius,
         oval=rng.uniform(0.88, 1.12),
@@ -88,7 +88,7 @@ def sample_heart(rng: np.random.Generator) -> HeartShape:
         wall=rng.uniform(6, 9) + rng.choice([0.0, 0.0, rng.uniform(2, 6)]),
         wall_swing=rng.uniform(0.05, 0.35),
         wall_side=rng.uniform(0, 360),
-        harmonics=tuple((rng.normal(0, 0.035), rng.uniform(0, 360)) for _ in range(3)),
+        harmonics=tuple((rng.normal(0, 0.03), rng.uniform(0, 360)) for _ in range(3)),
         rv_size=(rng.uniform(0.36, 0.47), rng.uniform(28, 42), rng.uniform(18, 32)),
         rv_offset=rng.uniform(0.55, 0.85),
         rv_wall=rng.uniform(2.0, 4.5),
@@ -232,7 +232,7 @@ def _heart(
     _above_the_valves(tissue, z, v, u, heart, rng)
 
     free = epicardium > 0
-    tricuspid = below_valves < rng.uniform(-6, 6)
+    tricuspid = below_valves < rng.uniform(-2, 2)
     tissue[(rv_outer < 0) & free & (below_valves < 2)] = MUSCLE
     in_rv = (rv < 0) & (epicardium > 0.3)
     tissue[in_rv] = BLOOD

@@ -69,13 +69,13 @@ _MR_VENDORS: dict[str, tuple[tuple[int, int], tuple[float, float], float, dict[s
         (104, 96),
         (1.5, 9.0),
         1300.0,
-        {"blood": 0.95, "myocardium": 0.5, "scar": 0.62, "fat": 0.6, "muscle": 0.45, "liver": 0.62, "bone": 0.42},
+        {"blood": 0.95, "myocardium": 0.45, "scar": 0.6, "fat": 0.6, "muscle": 0.45, "liver": 0.62, "bone": 0.42},
     ),
     "Cirrus 1.5T": (
         (88, 96),
         (1.75, 10.0),
         230.0,
-        {"blood": 0.8, "myocardium": 0.48, "scar": 0.42, "fat": 1.05, "muscle": 0.4, "liver": 0.5, "bone": 0.8},
+        {"blood": 0.85, "myocardium": 0.44, "scar": 0.42, "fat": 1.05, "muscle": 0.4, "liver": 0.5, "bone": 0.8},
     ),
     "Dorado 3T": (
         (96, 104),
@@ -90,7 +90,7 @@ def pick_mr_scanner(rng: np.random.Generator) -> MRScanner:
     """Draw a machine and the day's settings on it."""
     vendor = str(rng.choice(list(_MR_VENDORS)))
     matrix, (in_plane, between), gain, signals = _MR_VENDORS[vendor]
-    contrast = {tissue: float(level * np.exp(rng.normal(0, 0.09))) for tissue, level in signals.items()}
+    contrast = {tissue: float(level * np.exp(rng.normal(0, 0.07))) for tissue, level in signals.items()}
     contrast |= {"air": 0.015, "lung": float(rng.uniform(0.05, 0.14)), "fluid": float(rng.uniform(0.5, 1.1))}
     fine = round(float(in_plane * rng.uniform(0.94, 1.06)), 3)
     return MRScanner(
@@ -98,8 +98,8 @@ def pick_mr_scanner(rng: np.random.Generator) -> MRScanner:
         shape=(int(rng.integers(9, 12)), *matrix),
         spacing=(between, fine, fine),
         contrast=contrast,
-        noise=float(rng.uniform(0.025, 0.07)),
-        shading=float(rng.uniform(0.12, 0.34)),
+        noise=float(rng.uniform(0.02, 0.05)),
+        shading=float(rng.uniform(0.1, 0.26)),
         flow=float(rng.uniform(0.05, 0.16)),
         apodisation=float(rng.uniform(0.2, 0.9)),
         gain=float(gain * rng.uniform(0.8, 1.25)),
