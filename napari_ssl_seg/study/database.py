@@ -102,7 +102,7 @@ class Database:
                     )
                     connection.executemany(
                         "INSERT INTO problems (path, reason) VALUES (?, ?)",
-                        [(str(problem.path), problem.reason) for problem in problems],
+                        [(_readable(str(problem.path)), _readable(problem.reason)) for problem in problems],
                     )
                     connection.execute("COMMIT")
                 finally:
@@ -225,7 +225,7 @@ class Database:
                 "UPDATE cases SET label = ?, labelled = ?, label_fingerprint = ?, label_values = ?, labelled_slices = ?,"
                 " warnings = ? WHERE id = ?",
                 (
-                    None if case.label is None else _store_path(case.label, self.folder),
+                    None if case.label_file is None else _store_path(case.label_file, os.path.join(self.folder, "")),
                     case.labelled,
                     case.label_fingerprint,
                     _join(case.label_values),
@@ -274,15 +274,18 @@ def _where(split: str | None, labelled: bool | None) -> tuple[str, list[Any]]:
 
 
 def _insert_cases(connection: sqlite3.Connection, cases: Sequence[Case], folder: Path) -> None:
+    root = os.path.join(folder, "")
     connection.executemany(
         f"INSERT INTO cases (labelled, {_COLUMNS}) VALUES (?{', ?' * 20})",
         [
             (
                 case.labelled,
                 case.id,
-                _store_path(case.images[0], folder),
-                json.dumps([_store_path(path, folder) for path in case.images[1:]]) if case.images[1:] else None,
-                None if case.label is None else _store_path(case.label, folder),
+                _store_path(case.image_files[0], root),
+                json.dumps([_store_path(file, root) for file in case.image_files[1:]])
+                if case.image_files[1:]
+                else None,
+                None if case.label_file is None else _store_path(case.label_file, root),
                 case.group,
                 case.split,
                 *case.shape,
@@ -324,9 +327,14 @@ def _case(row: tuple[Any, ...], folder: str) -> Case:
     )
 
 
-def _store_path(path: Path, folder: Path) -> str:
-    """Relative inside the study, so that the study can be moved; absolute elsewhere."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+def _store_path(file: str, root: str) -> str:
+    """Relative inside the study (``root`` ends in a separator), so that the study can be moved; absolute elsewhere."""
+    return file.removeprefix(root).replace(os.sep, "/") if file.startswith(root) else file
+
+
+def _readable(text: str) -> str:
+    """``text`` with marks in place of what is no text: the name of a file may be any bytes."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def _join(numbers: tuple[int, ...] | None) -> str | None:

@@ -30,6 +30,7 @@ Progress = Callable[[int, int, Path], None]
 """Called with the cases done, their number and the file just read; what it raises ends the import."""
 
 MAX_WORKERS = 8
+UNREADABLE_NAME = "its name is not readable text; rename it"
 
 
 class LabelFacts(NamedTuple):
@@ -133,7 +134,9 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
     except VolumeError as error:
         return Problem(path, str(error))
     except UnicodeEncodeError:
-        return _unreadable_name(path)
+        return Problem(path, UNREADABLE_NAME)
+    except Exception as error:  # a defect of ours or of a reader's must not cost the other scans
+        return Problem(path, f"it cannot be read ({type(error).__name__}: {error}); please report this")
     first = headers[0]
     time = four_d == "time" and first.channels > 1
     result = Examined(
@@ -154,12 +157,11 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
     except VolumeError as error:
         return replace(result, problems=(Problem(found.label, str(error)),))
     except UnicodeEncodeError:
-        return replace(result, problems=(_unreadable_name(found.label),))
+        return replace(result, problems=(Problem(found.label, UNREADABLE_NAME),))
+    except Exception as error:
+        text = f"it cannot be read ({type(error).__name__}: {error}); please report this"
+        return replace(result, problems=(Problem(found.label, text),))
     return replace(result, label=found.label, label_facts=facts)
-
-
-def _unreadable_name(path: Path) -> Problem:
-    return Problem(Path(os.fsencode(path).decode("utf-8", "replace")), "its name is not readable text; rename it")
 
 
 def examine_label(path: Path, image: Geometry, image_name: str, *, frames: int = 1) -> tuple[LabelFacts, ...]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 Images = PathLike | Iterable[PathLike | Iterable[PathLike]]
-Labels = PathLike | Iterable[PathLike] | Mapping[str, PathLike] | None
+Labels = PathLike | Iterable[PathLike] | Mapping[str, PathLike | None] | None
 
 _LAYOUTS = ((("imagesTr", "imagesTs"), ("labelsTr", "labelsTs")), (("images",), ("labels",)))
 
@@ -209,7 +209,7 @@ def _pair(cases: Sequence[FoundCase], labels: Labels, taken: set[Path], manifest
             raise StudyError(
                 f"labels names a case {min(unknown)!r} that is not among the images; their ids are like {cases[0].id!r}"
             )
-        files = {case: Path(path).absolute() for case, path in labels.items()}
+        files = {case: Path(path).absolute() for case, path in labels.items() if path is not None}
         return Found([replace(case, label=files.get(case.id)) for case in cases], problems, manifest.class_names)
     label_files = _label_files(labels, taken)
     cases, unpaired = pair_labels(cases, label_files)

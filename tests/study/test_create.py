@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -351,3 +353,31 @@ def test_arrays_that_are_no_scans(tmp_path, item):
 def test_no_arrays(tmp_path):
     with pytest.raises(StudyError, match="no image is open"):
         Study.create_from_arrays(tmp_path / "study", [])
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="names of files are always text there")
+def test_names_that_are_no_text(tmp_path, scans):
+    images, labels = scans(3)
+    os.rename(images / "case_0.nii.gz", os.fsencode(images) + b"/\xff\xfe.nii.gz")
+    os.rename(labels / "case_1.nii.gz", os.fsencode(labels) + b"/case_1_\xff.nii.gz")
+    study = Study.create(tmp_path / "study", images=images, labels=labels)
+    assert [case.id for case in study.cases()] == ["case_1", "case_2"]
+    assert any("not readable text" in problem.reason for problem in study.problems)
+    assert len(Study.open(study.folder).problems) == 3
+
+
+def test_a_defect_in_a_reader_costs_one_scan(tmp_path, scans, monkeypatch):
+    from napari_ssl_seg.study import importing
+
+    images, labels = scans(3)
+    read_header = importing.read_header
+
+    def defective(path):
+        if path == images / "case_1.nii.gz":
+            raise ZeroDivisionError("oops")
+        return read_header(path)
+
+    monkeypatch.setattr(importing, "read_header", defective)
+    study = Study.create(tmp_path / "study", images=images, labels={"case_0": labels / "case_0.nii.gz", "case_2": None})
+    assert [case.id for case in study.cases(labelled=True)] == ["case_0"]
+    assert "ZeroDivisionError: oops" in study.problems[0].reason
