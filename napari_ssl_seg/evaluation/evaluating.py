@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ssl_seg.errors import RunError, StudyError, UserError, VolumeError
 from napari_ssl_seg.evaluation.metrics import (
-    ABSENT,
     DISTANCE_METRICS,
     METRICS,
-    MISSED,
     NAN,
     TOLERANCE_MM,
     check_metrics,
-    measure,
     score,
 )
+from napari_ssl_seg.evaluation.pairs import present_labels
 from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Generator, Mapping, Sequence
-    from pathlib import Path
 
     from napari_ssl_seg.study import Case, Study
     from napari_ssl_seg.training.runs import Run
@@ -148,7 +146,7 @@ def evaluate_folders(
             f"no label map in {pred} has the name of one in {ref};"
             " predictions are paired with references by file name, without extension: rename one or the other"
         )
-    run = _folder_name(pred)
+    run = Path(pred).resolve().name
     extra = [stem for stem in predictions if stem not in references]
     if extra:
         yield Event("warning", {"message": f"no reference for {_some(extra)}: left out"}, run)
@@ -166,13 +164,6 @@ def evaluate_folders(
             yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run)
         yield clock.tick(run)
     return ScoreTable(tuple(rows))
-
-
-def _folder_name(folder: str | os.PathLike[str]) -> str:
-    """The last part of a folder's path."""
-    from pathlib import Path
-
-    return Path(folder).resolve().name
 
 
 def _with_predictions(
@@ -223,33 +214,22 @@ def _score_case(
     metrics: Sequence[str],
     tolerance: float,
 ) -> dict[int, dict[str, float | str]]:
-    if prediction is None:
-        return _missed(reference, labels, metrics, tolerance)
-    first, second = prediction.array, reference.array
+    second = reference.array
+    first = np.zeros_like(second) if prediction is None else prediction.array
     if labels is not None:  # a class that the study does not know is an error of the prediction, and is shown
-        labels = sorted({*labels, *np.unique(first).tolist(), *np.unique(second).tolist()} - {0})
-    if labelled_slices is None or len(labelled_slices) == second.shape[0]:
-        return score(first, second, reference.spacing, labels, metrics, tolerance=tolerance)
-    kept = list(labelled_slices)
+        labels = sorted({*labels, *present_labels(first, second)})
+    sparse = labelled_slices is not None and len(labelled_slices) < second.shape[0]
+    kept = list(labelled_slices or ()) if sparse else slice(None)
     found = score(first[kept], second[kept], reference.spacing, labels, metrics, tolerance=tolerance)
     for values in found.values():
-        values.update(dict.fromkeys(DISTANCE_METRICS.intersection(metrics), NAN))
-        note = f"{len(kept)} of {second.shape[0]} slices labelled: no distances"
-        values["note"] = f"{values['note']}; {note}" if values["note"] else note
+        notes = [str(values["note"])]
+        if prediction is None:
+            notes = [f"{notes[0]} ({NO_FILE})"]
+        if sparse:
+            values.update(dict.fromkeys(DISTANCE_METRICS.intersection(metrics), NAN))
+            notes.append(f"{len(first[kept])} of {len(second)} slices labelled: no distances")
+        values["note"] = "; ".join(note for note in notes if note)
     return found
-
-
-def _missed(
-    reference: Volume, labels: Sequence[int] | None, metrics: Sequence[str], tolerance: float
-) -> dict[int, dict[str, float | str]]:
-    values, counts = np.unique(reference.array, return_counts=True)
-    present = {int(value): int(count) for value, count in zip(values, counts, strict=True) if value != 0}
-    voxel = float(np.prod(reference.spacing))
-    result = {}
-    for label in sorted({*present, *(labels or ())}):
-        found = measure((0, present.get(label, 0), 0), voxel, None, metrics=metrics, tolerance=tolerance)
-        result[label] = {**found, "note": f"{MISSED if label in present else ABSENT} ({NO_FILE})"}
-    return result
 
 
 def _row(
@@ -266,13 +246,17 @@ def _row(
 
 
 def _by_stem(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    from pathlib import Path
-
     from napari_ssl_seg.volumes import find_volumes, volume_stem
 
     if not Path(folder).is_dir():
         raise UserError(f"{folder} is not a folder; give the one that holds the label maps")
-    return {volume_stem(path): path for path in find_volumes(folder)}
+    found: dict[str, Path] = {}
+    for path in find_volumes(folder):
+        stem = volume_stem(path)
+        if stem in found:
+            raise UserError(f"{found[stem]} and {path} have one name; keep one of them, pairs are made by name")
+        found[stem] = path
+    return found
 
 
 def _some(names: Sequence[str]) -> str:

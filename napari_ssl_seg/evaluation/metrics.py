@@ -91,7 +91,7 @@ def score(
     """
     names = check_metrics(metrics)
     pair = prepare_pair(pred, ref, spacing, labels)
-    counts = [part.sum(axis=0) for part in count_labels(pair)]
+    counts = count_labels(pair)
     distances = {}
     if DISTANCE_METRICS.intersection(names):
         distances = {found.label_index: (found.from_pred, found.from_ref) for found in surface_distances(pair)}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LOOKUP_LIMIT = 2**20
 """Label values below this are renumbered by a table, larger ones by sorting."""
+PART = 2**20
+"""Voxels that are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def prepare_pair(
         raise UserError(f"label maps have 2 or 3 axes, these have {first.ndim} (shape {first.shape}); give one channel")
     first, second = whole_numbers(first, "the prediction"), whole_numbers(second, "the reference")
     steps = check_spacing(spacing, first.ndim)
-    wanted = _present(first, second) if labels is None else tuple(dict.fromkeys(int(value) for value in labels))
+    wanted = present_labels(first, second) if labels is None else tuple(dict.fromkeys(int(value) for value in labels))
     if any(value <= 0 for value in wanted):
         raise UserError(f"labels to score are 1 or larger, not {wanted}; 0 is the background")
     shape = first.shape
@@ -120,25 +122,35 @@ def check_spacing(spacing: Sequence[float] | float, n_axes: int) -> tuple[float,
     return tuple(float(step) for step in steps)
 
 
-def count_labels(pair: LabelPair, axis: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Voxels of each label by slice of the box: in the prediction, in the reference, in both.
+def count_labels(
+    pair: LabelPair, axis: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Voxels of each label: in the prediction, in the reference, in both.
 
     Returns
     -------
-    pred, ref, both : array, (slices of the box, labels)
+    pred, ref, both : array, (labels,), or (slices of the box along ``axis``, labels)
     """
     size = len(pair.labels) + 1
-    n_slices = pair.pred.shape[axis]
-    counts = np.zeros((3, n_slices, size), dtype=np.int64)
-    for index in range(n_slices):  # slice by slice: bincount copies to 64 bit, which for a whole volume is gigabytes
-        first, second = pair.pred.take(index, axis).ravel(), pair.ref.take(index, axis).ravel()
+    # In parts: bincount copies to 64 bit, which for a whole volume would be gigabytes.
+    parts = pair.pred.shape[axis] if axis is not None else -(-pair.pred.size // PART)
+    counts = np.zeros((3, parts, size), dtype=np.int64)
+    flat = pair.pred.ravel(), pair.ref.ravel()
+    for index in range(parts):
+        if axis is None:
+            first, second = (whole[index * PART : (index + 1) * PART] for whole in flat)
+        else:
+            first, second = pair.pred.take(index, axis).ravel(), pair.ref.take(index, axis).ravel()
         counts[0, index] = np.bincount(first, minlength=size)
         counts[1, index] = np.bincount(second, minlength=size)
         counts[2, index] = np.bincount(first[first == second], minlength=size)
-    return counts[0, :, 1:], counts[1, :, 1:], counts[2, :, 1:]
+    if axis is None:
+        counts = counts.sum(axis=1)
+    return counts[0][..., 1:], counts[1][..., 1:], counts[2][..., 1:]
 
 
-def _present(*arrays: NDArray[Any]) -> tuple[int, ...]:
+def present_labels(*arrays: NDArray[Any]) -> tuple[int, ...]:
+    """Every value but 0 that any of the arrays, whole numbers from 0, holds."""
     found: set[int] = set()
     for array in arrays:
         if array.size == 0:

@@ -261,10 +261,9 @@ def _curves(curves: Sequence[Curve]) -> str:
 def _cases(table: ScoreTable) -> str:
     if "dice" not in table.metrics:
         return ""
-    odd = sorted(
-        {f"{row.case}, {row.class_name}: {row.note} ({unique_titles(table)[row.run]})" for row in table if row.note}
-    )
-    listed = f"<details><summary>{len(odd)} values with a note</summary><ul>{''.join(f'<li>{escape(line)}</li>' for line in odd)}</ul></details>"
+    titles = unique_titles(table)
+    odd = sorted({f"{row.case}, {row.class_name}: {row.note} ({titles[row.run]})" for row in table if row.note})
+    listed = f"<details><summary>{len(odd)} {'value' if len(odd) == 1 else 'values'} with a note</summary><ul>{''.join(f'<li>{escape(line)}</li>' for line in odd)}</ul></details>"
     return f"<h2>Case by case</h2>{case_table(table)}{listed if odd else ''}"
 
 

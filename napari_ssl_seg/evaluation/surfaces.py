@@ -64,19 +64,6 @@ def surface_distances(pair: LabelPair, slice_axis: int | None = None) -> Iterato
         )
 
 
-def surface(labels: NDArray[Any], in_plane: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
-    """Which voxels of a label map are surface voxels of their label.
-
-    Parameters
-    ----------
-    labels : array, (z, y, x) or (y, x)
-        0 is the background and has no surface.
-    in_plane
-        Axes along which neighbours count; default all.
-    """
-    return _surface(labels, in_plane or tuple(range(labels.ndim)))
-
-
 @dataclass(frozen=True)
 class _Groups:
     """Surface voxels sorted by slice and label."""

@@ -6,6 +6,8 @@ import csv
 import io
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
@@ -87,7 +89,7 @@ class ScoreTable:
     @property
     def runs(self) -> dict[str, str]:
         """Run id -> title."""
-        return {row.run: row.title for row in self.rows}
+        return {run: rows[0].title for run, rows in self._by_run.items()}
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -100,13 +102,15 @@ class ScoreTable:
 
     def of(self, run: str | None = None, *, case: str | None = None, label: int | None = None) -> ScoreTable:
         """Only the rows of that run, case, label."""
-        return ScoreTable(
-            tuple(
-                row
-                for row in self.rows
-                if run in (None, row.run) and case in (None, row.case) and label in (None, row.label)
-            )
-        )
+        rows = self.rows if run is None else self._by_run.get(run, ())
+        return ScoreTable(tuple(row for row in rows if case in (None, row.case) and label in (None, row.label)))
+
+    @cached_property
+    def _by_run(self) -> dict[str, tuple[ScoreRow, ...]]:
+        rows: dict[str, list[ScoreRow]] = {}
+        for row in self.rows:
+            rows.setdefault(row.run, []).append(row)
+        return {run: tuple(found) for run, found in rows.items()}
 
     def by_case(self, metric: str, run: str, label: int | None = None) -> dict[str, float]:
         """Case -> value of one label; without a label the mean over the classes for which it is defined.
@@ -115,8 +119,9 @@ class ScoreTable:
         """
         found: dict[str, list[float]] = {}
         for row in self.of(run, label=label).rows:
-            found.setdefault(row.case, []).append(row.metrics.get(metric, NAN))
-        return {case: spread(values).mean for case, values in found.items()}
+            value = row.metrics.get(metric, NAN)
+            found.setdefault(row.case, []).extend([value] if math.isfinite(value) else [])
+        return {case: fmean(values) if values else NAN for case, values in found.items()}
 
     def summary(self, metrics: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """One row for each run and class, and one for the average over classes.
