@@ -81,6 +81,8 @@ def inspect(
     UserError
         When the case, the slice, or the run does not fit.
     """
+    import torch  # noqa: F401  (so that `seconds` does not count its loading)
+
     from napari_ssl_seg.pretext.sampling import batch_at, generator_for
 
     started = time.perf_counter()

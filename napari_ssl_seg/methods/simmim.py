@@ -35,7 +35,7 @@ class SimMIMConfig(MethodConfig):
         le=64,
         title="Block size",
         description=(
-            "Side of a hidden block; less where a patch has fewer than four blocks along an axis."
+            "Side of a hidden block; halved along an axis until four fit, so 8 in small patches."
             " U-Net baselines: 16; SimMIM: 32 of 192."
         ),
         json_schema_extra={"unit": "voxels", "basic": True},

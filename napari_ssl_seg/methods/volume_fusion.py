@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from napari_ssl_seg.pretext.fusion import Boxes
+
 SMALLEST_BOX = 2
 """Voxels; keeps boxes visible in small patches."""
+PAPER_DEPTH = 64
+"""Slices of the paper's patches, through one of which a 2D sample is a cut."""
 
 
 class VolumeFusionConfig(MethodConfig):
@@ -35,14 +39,18 @@ class VolumeFusionConfig(MethodConfig):
         json_schema_extra={"basic": True},
     )
     min_boxes: int = Field(
-        default=10, ge=0, le=200, title="Fewest boxes", description="Fewest boxes in a patch. Paper: 10."
+        default=10,
+        ge=0,
+        le=200,
+        title="Fewest boxes",
+        description="Fewest boxes in a volume; a 2D patch is a slice through one and meets about a third. Paper: 10.",
     )
     max_boxes: int = Field(
         default=40,
         ge=1,
         le=200,
         title="Most boxes",
-        description="Most boxes in a patch; later ones cover earlier ones. Paper: 40.",
+        description="Most boxes in a volume; later ones cover earlier ones. Paper: 40.",
         json_schema_extra={"basic": True},
     )
     min_depth: float = Field(
@@ -50,7 +58,7 @@ class VolumeFusionConfig(MethodConfig):
         ge=0.0,
         le=1.0,
         title="Smallest box depth",
-        description="Share of the patch's depth (3D only). Paper: 8 of 64 voxels, 0.125.",
+        description="Share of the patch's depth (in 2D, of 64 imagined slices). Paper: 8 of 64 voxels, 0.125.",
         json_schema_extra={"unit": "share of the patch"},
     )
     max_depth: float = Field(
@@ -58,7 +66,7 @@ class VolumeFusionConfig(MethodConfig):
         ge=0.0,
         le=1.0,
         title="Largest box depth",
-        description="Share of the patch's depth (3D only). Paper: 40 of 64 voxels, 0.625.",
+        description="Share of the patch's depth (in 2D, of 64 imagined slices). Paper: 40 of 64 voxels, 0.625.",
         json_schema_extra={"unit": "share of the patch"},
     )
     min_side: float = Field(
@@ -101,21 +109,12 @@ class VolumeFusion(Method):
 
         Targets: ``levels``, int64 (B, *spatial), 0 where the background scan is untouched, K where the donor covers it.
         """
-        from napari_ssl_seg.pretext.fusion import fuse, paint_levels, sample_boxes
+        from napari_ssl_seg.pretext.fusion import fuse, paint_levels
 
         if batch.partner is None:
             raise ValueError("Volume Fusion needs a batch with partners; sample it with the method's `needs`")
         shape = tuple(batch.image.shape[2:])
-        smallest, largest = self.box_range(shape)
-        boxes = sample_boxes(
-            batch.image.shape[0],
-            shape,
-            levels=self.config.levels,
-            count=(self.config.min_boxes, self.config.max_boxes),
-            smallest=smallest,
-            largest=largest,
-            generator=generator,
-        )
+        boxes = self.draw_boxes(batch.image.shape[0], shape, generator)
         painted = paint_levels(boxes, shape)
         shares = painted.flatten().bincount(minlength=self.config.levels + 1).double() / painted.numel()
         levels = painted.to(batch.image.device).long()
@@ -139,11 +138,37 @@ class VolumeFusion(Method):
             },
         )
 
+    def draw_boxes(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Boxes:
+        """Boxes for patches of that shape.
+
+        A 2D sample is a slice through a volume of the paper's boxes. As many boxes drawn in the slice itself would cover
+        nine tenths of it, where the paper's leave half of a patch untouched.
+        """
+        import torch
+
+        from napari_ssl_seg.pretext.fusion import sample_boxes
+
+        volume = shape if len(shape) == 3 else (PAPER_DEPTH, *shape)
+        smallest, largest = self.box_range(volume)
+        boxes = sample_boxes(
+            batch,
+            volume,
+            levels=self.config.levels,
+            count=(self.config.min_boxes, self.config.max_boxes),
+            smallest=smallest,
+            largest=largest,
+            generator=generator,
+        )
+        if len(shape) == 3:
+            return boxes
+        rows = torch.randint(PAPER_DEPTH, (batch,), generator=generator, device=generator.device)
+        return boxes.at_slices(rows)
+
     def box_range(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Smallest and largest sides of a box in a patch of that shape, in voxels, each at least `SMALLEST_BOX`."""
+        """Smallest and largest sides (z, y, x) of a box in such a patch, in voxels, each at least `SMALLEST_BOX`."""
         config = self.config
-        low = (config.min_depth, config.min_side, config.min_side)[-len(shape) :]
-        high = (config.max_depth, config.max_side, config.max_side)[-len(shape) :]
+        low = (config.min_depth, config.min_side, config.min_side)
+        high = (config.max_depth, config.max_side, config.max_side)
 
         def voxels(share: float, length: int) -> int:
             return min(length, max(SMALLEST_BOX, int(share * length + 0.5)))

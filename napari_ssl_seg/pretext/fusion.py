@@ -34,6 +34,21 @@ class Boxes:
         """Boxes of each sample, (B,)."""
         return (self.level > 0).sum(dim=1)
 
+    def at_slices(self, rows: Tensor) -> Boxes:
+        """The 2D boxes that 3D boxes leave on a slice of each sample; ``rows`` (B,) are indices along the first axis."""
+        index = rows[:, None]
+        met = (self.start[..., 0] <= index) & (index < self.stop[..., 0]) & (self.level > 0)
+        order = (~met).long().argsort(dim=1, stable=True)[:, : int(met.sum(dim=1).max()) if met.numel() else 0]
+
+        def kept(values: Tensor) -> Tensor:
+            return values.gather(1, order[..., None].expand(-1, -1, values.shape[2]))
+
+        return Boxes(
+            kept(self.start[..., 1:] * met[..., None]),
+            kept(self.stop[..., 1:] * met[..., None]),
+            (self.level * met).gather(1, order),
+        )
+
     @property
     def corners(self) -> Tensor:
         """(B, N, 2 * dims): start, then stop."""

@@ -18,8 +18,18 @@ VARIANCE_FLOOR = 1e-6
 
 
 def fit_block(shape: Sequence[int], block: int) -> tuple[int, ...]:
-    """``block`` along each axis, or smaller where fewer than `BLOCKS_PER_AXIS` would lie along it."""
-    return tuple(max(1, min(block, math.ceil(size / BLOCKS_PER_AXIS))) for size in shape)
+    """``block`` along each axis, halved there until `BLOCKS_PER_AXIS` fit.
+
+    Halving 16 gives blocks that divide any patch that a network of stride 8 or 16 takes, so no block is cut.
+    """
+
+    def fitted(size: int) -> int:
+        side = block
+        while side > 1 and side * BLOCKS_PER_AXIS > size:
+            side //= 2
+        return side
+
+    return tuple(fitted(size) for size in shape)
 
 
 def masked_count(blocks: int, ratio: float) -> int:

@@ -123,6 +123,18 @@ def test_painting_equals_a_loop_over_voxels():
                 assert painted[sample, y, x] == level
 
 
+def test_a_slice_through_boxes_is_a_slice_of_what_they_paint():
+    boxes = sample_boxes(
+        6, (5, 8, 9), levels=3, count=(0, 9), smallest=(1, 2, 2), largest=(4, 5, 5), generator=seeded(3)
+    )
+    volume = paint_levels(boxes, (5, 8, 9))
+    rows = torch.tensor([0, 1, 2, 3, 4, 2])
+    cut = boxes.at_slices(rows)
+    assert torch.equal(paint_levels(cut, (8, 9)), torch.stack([volume[sample, row] for sample, row in enumerate(rows)]))
+    assert cut.corners.shape == (6, int(cut.counts.max()), 4)
+    assert ((cut.stop > cut.start).all(dim=2) == (cut.level > 0)).all()
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
 def test_all_channels_share_one_map(alpha):
     donor, background = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)

@@ -63,7 +63,9 @@ def test_every_block_is_masked_as_often():
 def test_blocks_shrink_in_small_patches():
     assert fit_block((64, 64), 16) == (16, 16)
     assert fit_block((256, 256), 16) == (16, 16)
-    assert fit_block((10, 32, 48), 16) == (3, 8, 12)
+    assert fit_block((56, 40), 16) == (8, 8)
+    assert fit_block((10, 32, 48), 16) == (2, 8, 8)
+    assert fit_block((3, 64, 64), 12) == (1, 12, 12)
 
 
 def test_block_statistics_by_hand():
