@@ -263,7 +263,9 @@ def _cases(table: ScoreTable) -> str:
         return ""
     titles = unique_titles(table)
     odd = sorted({f"{row.case}, {row.class_name}: {row.note} ({titles[row.run]})" for row in table if row.note})
-    listed = f"<details><summary>{len(odd)} {'value' if len(odd) == 1 else 'values'} with a note</summary><ul>{''.join(f'<li>{escape(line)}</li>' for line in odd)}</ul></details>"
+    count = "1 value" if len(odd) == 1 else f"{len(odd)} values"
+    items = "".join(f"<li>{escape(line)}</li>" for line in odd)
+    listed = f"<details><summary>{count} with a note</summary><ul>{items}</ul></details>"
     return f"<h2>Case by case</h2>{case_table(table)}{listed if odd else ''}"
 
 
