@@ -41,6 +41,32 @@ def make_classes(values: Iterable[int], names: Mapping[int, str] | None = None) 
     ]
 
 
+def new_classes(known: Iterable[ClassInfo], values: Iterable[int]) -> list[ClassInfo]:
+    """Classes for those of ``values`` that are not ``known``, with colours that follow on."""
+    taken = {item.value for item in known}
+    added = sorted({*values} - taken - {0})
+    return [ClassInfo(value, f"class {value}", class_color(len(taken) + place)) for place, value in enumerate(added)]
+
+
+def change_class(known: Iterable[ClassInfo], value: int, name: str | None, color: str | None) -> ClassInfo:
+    """The class of ``value`` with another name or colour, or a new one.
+
+    Raises
+    ------
+    StudyError
+        When the value, the name (empty, or another class's) or the colour (not #rrggbb) cannot be used.
+    """
+    number = check_value(value)
+    by_value = {item.value: item for item in known}
+    old = by_value.get(number) or new_classes(by_value.values(), [number])[0]
+    others = [item.name for item in by_value.values() if item.value != number]
+    return ClassInfo(
+        number,
+        old.name if name is None else check_name(name, others),
+        old.color if color is None else check_color(color),
+    )
+
+
 def check_value(value: int) -> int:
     """``value`` as a class value; raises StudyError when it is no whole number from 1 to 65535."""
     if isinstance(value, bool) or int(value) != value or not 1 <= value <= MAX_CLASS_VALUE:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.study.classes import make_classes, read_names
 from napari_ssl_seg.study.database import Database, refuse_existing
-from napari_ssl_seg.study.importing import Examined, examine_cases
+from napari_ssl_seg.study.importing import LABEL_MARK, Examined, examine_cases
 from napari_ssl_seg.study.layouts import find_cases
 from napari_ssl_seg.study.records import Case, StudySettings
 from napari_ssl_seg.study.split import check_percentages, make_groups, split_cases
@@ -121,7 +121,11 @@ def make_cases(examined: list[Examined], settings: StudySettings, groups: Groups
     """Group, split and order what was examined."""
     examined = sorted(examined, key=lambda item: natural_key(item.found.id))
     group_of = make_groups({item.found.id: item.found.name for item in examined}, groups)
-    with_label = {item.found.id for item in examined if item.label is not None}
+    with_label = {
+        item.found.id
+        for item in examined
+        if any(facts.slices or not settings.sparse_labels for facts in item.label_facts)
+    }
     group_of, notes = _join_copies(examined, group_of)
     splits = split_cases(group_of, labelled=with_label, split=settings.split, seed=settings.seed)
     cases = []
@@ -147,9 +151,10 @@ def make_cases(examined: list[Examined], settings: StudySettings, groups: Groups
                     warnings=(
                         *item.warnings,
                         *notes.get(case_id, ()),
-                        *(f"label: {text}" for text in (facts.warnings if facts else ())),
+                        *(LABEL_MARK + text for text in (facts.warnings if facts else ())),
                     ),
                     frame=frame if item.frames > 1 else None,
+                    stamp=item.stamp,
                 )
             )
     return cases

@@ -51,7 +51,8 @@ CREATE TABLE cases (
     label_values TEXT NOT NULL,
     labelled_slices TEXT,
     warnings TEXT NOT NULL,
-    frame INTEGER
+    frame INTEGER,
+    stamp TEXT NOT NULL
 );
 CREATE INDEX cases_by_split ON cases (split, labelled);
 CREATE TABLE classes (value INTEGER PRIMARY KEY, name TEXT NOT NULL, color TEXT NOT NULL);
@@ -59,7 +60,7 @@ CREATE TABLE problems (number INTEGER PRIMARY KEY, path TEXT NOT NULL, reason TE
 """
 _COLUMNS = (
     "id, image, more_images, label, grp, split, nz, ny, nx, dz, dy, dx, channels, dtype, fingerprint, label_fingerprint,"
-    " label_values, labelled_slices, warnings, frame"
+    " label_values, labelled_slices, warnings, frame, stamp"
 )
 
 
@@ -218,21 +219,27 @@ class Database:
         with self.reading() as connection:
             return connection.execute(f"SELECT {names} FROM cases{where}", values).fetchall()
 
-    def update_label(self, case: Case, classes: Iterable[ClassInfo]) -> None:
-        """Store a case's label, its slices, and classes that are new with it."""
+    def update_cases(self, cases: Iterable[Case], classes: Iterable[ClassInfo] = ()) -> None:
+        """Store what may change of cases (labels, slices, fingerprints), and classes that are new with them."""
+        root = os.path.join(self.folder, "")
         with self.writing() as connection:
-            connection.execute(
-                "UPDATE cases SET label = ?, labelled = ?, label_fingerprint = ?, label_values = ?, labelled_slices = ?,"
-                " warnings = ? WHERE id = ?",
-                (
-                    None if case.label_file is None else _store_path(case.label_file, os.path.join(self.folder, "")),
-                    case.labelled,
-                    case.label_fingerprint,
-                    _join(case.label_values),
-                    _join(case.labelled_slices),
-                    json.dumps(case.warnings) if case.warnings else "",
-                    case.id,
-                ),
+            connection.executemany(
+                "UPDATE cases SET label = ?, labelled = ?, fingerprint = ?, label_fingerprint = ?, label_values = ?,"
+                " labelled_slices = ?, warnings = ?, stamp = ? WHERE id = ?",
+                [
+                    (
+                        None if case.label_file is None else _store_path(case.label_file, root),
+                        case.labelled,
+                        case.fingerprint,
+                        case.label_fingerprint,
+                        _join(case.label_values),
+                        _join(case.labelled_slices),
+                        json.dumps(case.warnings) if case.warnings else "",
+                        case.stamp,
+                        case.id,
+                    )
+                    for case in cases
+                ],
             )
             connection.executemany(
                 "INSERT OR IGNORE INTO classes VALUES (?, ?, ?)",
@@ -276,7 +283,7 @@ def _where(split: str | None, labelled: bool | None) -> tuple[str, list[Any]]:
 def _insert_cases(connection: sqlite3.Connection, cases: Sequence[Case], folder: Path) -> None:
     root = os.path.join(folder, "")
     connection.executemany(
-        f"INSERT INTO cases (labelled, {_COLUMNS}) VALUES (?{', ?' * 20})",
+        f"INSERT INTO cases (labelled, {_COLUMNS}) VALUES (?{', ?' * 21})",
         [
             (
                 case.labelled,
@@ -298,6 +305,7 @@ def _insert_cases(connection: sqlite3.Connection, cases: Sequence[Case], folder:
                 _join(case.labelled_slices),
                 json.dumps(case.warnings) if case.warnings else "",
                 case.frame,
+                case.stamp,
             )
             for case in cases
         ],
@@ -306,7 +314,7 @@ def _insert_cases(connection: sqlite3.Connection, cases: Sequence[Case], folder:
 
 def _case(row: tuple[Any, ...], folder: str) -> Case:
     (case_id, image, more, label, group, split, nz, ny, nx, dz, dy, dx, channels, dtype, fingerprint, label_fingerprint,
-     values, slices, warnings, frame) = row  # fmt: skip
+     values, slices, warnings, frame, stamp) = row  # fmt: skip
     images = (image, *json.loads(more)) if more else (image,)
     return Case(
         case_id,
@@ -324,6 +332,7 @@ def _case(row: tuple[Any, ...], folder: str) -> Case:
         None if slices is None else _numbers(slices),
         tuple(json.loads(warnings)) if warnings else (),
         frame,
+        stamp,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -60,6 +61,18 @@ def combine(digests: Iterable[str]) -> str:
     """One SHA-256 (hex) over several, in their order; a single one stays as it is."""
     parts = list(digests)
     return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def file_stamp(files: Iterable[str | os.PathLike[str]]) -> str:
+    """Sizes and times of change: another text when one of the files was written to. Missing files are marked ``-``."""
+    parts = []
+    for file in files:
+        try:
+            stat = os.stat(file)
+            parts.append(f"{stat.st_size}@{stat.st_mtime_ns}")
+        except OSError:
+            parts.append("-")
+    return " ".join(parts)
 
 
 class _Tee:

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_ssl_seg.errors import StudyError, VolumeError
 from napari_ssl_seg.study.classes import MAX_CLASS_VALUE
-from napari_ssl_seg.study.hashing import combine, hash_file
+from napari_ssl_seg.study.hashing import combine, file_stamp, hash_file
 from napari_ssl_seg.study.records import Problem
 from napari_ssl_seg.volumes import Geometry, geometry_mismatch, read_header, read_volume
 
@@ -30,6 +30,8 @@ Progress = Callable[[int, int, Path], None]
 """Called with the cases done, their number and the file just read; what it raises ends the import."""
 
 MAX_WORKERS = 8
+LABEL_MARK = "label: "
+"""Begins the warnings that are about a case's label."""
 UNREADABLE_NAME = "its name is not readable text; rename it"
 
 
@@ -55,6 +57,7 @@ class Examined:
     """Time points; 1 for everything but a 4D file that is read as time."""
     fingerprint: str
     content: str
+    stamp: str
     label: Path | None = None
     label_facts: tuple[LabelFacts, ...] = ()
     """One; one a frame where the label map has time points too."""
@@ -117,6 +120,7 @@ def _raise_problem(result: Examined | Problem) -> None:
 def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
     """One case; raises nothing that one bad file can cause."""
     path = found.images[0]
+    stamp = file_stamp(found.images)  # before the reading, so that what is written meanwhile is noticed later
     try:
         for path in found.images:
             str(path).encode()  # a name that is no text cannot be stored
@@ -147,10 +151,12 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
         frames=first.channels if time else 1,
         fingerprint=combine(item.sha256 for item in hashes),
         content=combine(item.content for item in hashes),
+        stamp=stamp,
         warnings=tuple(text for header in headers for text in header.warnings),
     )
     if found.label is None:
         return result
+    stamp = f"{stamp} {file_stamp([found.label])}"
     try:
         str(found.label).encode()
         facts = examine_label(found.label, result.geometry, path.name, frames=result.frames)
@@ -161,7 +167,7 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
     except Exception as error:
         text = f"it cannot be read ({type(error).__name__}: {error}); please report this"
         return replace(result, problems=(Problem(found.label, text),))
-    return replace(result, label=found.label, label_facts=facts)
+    return replace(result, label=found.label, label_facts=facts, stamp=stamp)
 
 
 def examine_label(path: Path, image: Geometry, image_name: str, *, frames: int = 1) -> tuple[LabelFacts, ...]:

@@ -52,6 +52,8 @@ class Case(NamedTuple):
     warnings: tuple[str, ...]
     frame: int | None = None
     """Which time point of a 4D file; None where the file holds one scan."""
+    stamp: str = ""
+    """Sizes and times of change of the files when they were looked at."""
 
     @property
     def images(self) -> tuple[Path, ...]:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from napari_ssl_seg.errors import LeakageError, StudyError, VolumeError
+from napari_ssl_seg.errors import LeakageError, StudyError
 from napari_ssl_seg.study.arrays import create_from_arrays
-from napari_ssl_seg.study.classes import check_color, check_name, check_value, class_color
+from napari_ssl_seg.study.changes import look_again, with_label
+from napari_ssl_seg.study.classes import change_class, new_classes
 from napari_ssl_seg.study.creation import create_study
 from napari_ssl_seg.study.database import Database
-from napari_ssl_seg.study.importing import examine_label
 from napari_ssl_seg.study.records import PURPOSES, SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
 from napari_ssl_seg.study.split import seeded_order
 from napari_ssl_seg.study.voxels import Voxels
-from napari_ssl_seg.volumes import Volume, read_header
 
 if TYPE_CHECKING:
     import os
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study.layouts import Images, Labels
     from napari_ssl_seg.study.split import Groups
     from napari_ssl_seg.training.runs import Run
+    from napari_ssl_seg.volumes import Volume
 
 
 class Study:
@@ -246,12 +246,18 @@ class Study:
         return np.median(np.array(rows, dtype=float), axis=0)
 
     def fingerprint(self, case_ids: Iterable[str] | None = None) -> str:
-        """SHA-256 (hex) over the contents of images and labels of some cases (all if None), in any order."""
+        """SHA-256 (hex) over the contents of images and labels of some cases (all if None), in any order.
+
+        Of the files as they are now: see `refresh`.
+        """
+        chosen = None if case_ids is None else set(case_ids)
+        self.refresh(chosen)
         rows = self._database.columns("id, fingerprint, label_fingerprint, frame")
-        if case_ids is not None:
-            by_id = {row[0]: row for row in rows}
-            rows = [by_id[case] if case in by_id else self.case(case) for case in set(case_ids)]  # type: ignore[misc]
-        lines = sorted(f"{image} {label or '-'} {'-' if frame is None else frame}" for _, image, label, frame in rows)
+        lines = sorted(
+            f"{image} {label or '-'} {'-' if frame is None else frame}"
+            for case_id, image, label, frame in rows
+            if chosen is None or case_id in chosen
+        )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def runs(self) -> list[Run]:
@@ -317,15 +323,7 @@ class Study:
         StudyError
             When the value, the name (empty, or another class's) or the colour (not #rrggbb) cannot be used.
         """
-        number = check_value(value)
-        known = {item.value: item for item in self.classes}
-        old = known.get(number) or ClassInfo(number, f"class {number}", class_color(len(known)))
-        others = [item.name for item in known.values() if item.value != number]
-        new = ClassInfo(
-            number,
-            old.name if name is None else check_name(name, others),
-            old.color if color is None else check_color(color),
-        )
+        new = change_class(self.classes, value, name, color)
         self._database.set_class(new)
         return new
 
@@ -342,26 +340,35 @@ class Study:
             raise StudyError(
                 f"{case_id} is one time point of {case.images[0]}; save it as a file of its own to give it a label"
             )
-        file = Path(path).absolute()
-        try:
-            (facts,) = examine_label(file, read_header(case.images[0]).geometry, case.images[0].name)
-        except VolumeError as error:
-            raise StudyError(str(error)) from error
-        warnings = [text for text in case.warnings if not text.startswith("label: ")]
-        new = case._replace(
-            label_file=str(file),
-            label_fingerprint=facts.fingerprint,
-            label_values=facts.values,
-            labelled_slices=facts.slices if self.settings.sparse_labels else None,
-            warnings=(*warnings, *(f"label: {text}" for text in facts.warnings)),
-        )
-        known = {item.value for item in self.classes}
-        added = [value for value in facts.values if value not in known]
-        self._database.update_label(
-            new,
-            [ClassInfo(value, f"class {value}", class_color(len(known) + place)) for place, value in enumerate(added)],
-        )
+        new = with_label(case, Path(path).absolute(), sparse=self.settings.sparse_labels)
+        self._store([new])
         return new
+
+    def refresh(self, case_ids: Iterable[str] | None = None) -> list[Case]:
+        """Look again at files that were written to since the study knows them, such as labels mended in another program.
+
+        Fingerprints, classes and labelled slices follow; splits never change. Costs a glance at each file where nothing
+        was written.
+
+        Returns
+        -------
+        The cases (of ``case_ids``, or all) that have another content now.
+
+        Raises
+        ------
+        StudyError
+            When what was written cannot be used.
+        """
+        cases = self.cases() if case_ids is None else [self.case(case_id) for case_id in dict.fromkeys(case_ids)]
+        sparse = self.settings.sparse_labels
+        changes = [change for case in cases if (change := look_again(case, sparse=sparse)) is not None]
+        if changes:
+            self._store([change.new for change in changes])
+        return [change.new for change in changes if change.other_content]
+
+    def _store(self, cases: list[Case]) -> None:
+        values = {value for case in cases for value in case.label_values}
+        self._database.update_cases(cases, new_classes(self.classes, values))
 
     def set_labelled_slices(self, case_id: str, indices: Sequence[int] | None) -> Case:
         """Say which axial slices of a case's label count; None: all.
@@ -378,7 +385,7 @@ class Study:
         if slices and not 0 <= slices[0] <= slices[-1] < case.shape[0]:
             raise StudyError(f"{case_id} has the slices 0 to {case.shape[0] - 1}, not {slices[0]} to {slices[-1]}")
         new = case._replace(labelled_slices=slices)
-        self._database.update_label(new, ())
+        self._database.update_cases([new])
         return new
 
 

@@ -396,3 +396,52 @@ def test_a_large_study_opens_at_once(tmp_path):
     assert opened < 0.5
     assert study.case("case_099999").group == "p33333"
     assert study.cases("test")[-1] == cases[99_998]
+
+
+# -- files that change ------------------------------------------------------------------------------------------------
+def rewrite(path: Path, array: np.ndarray) -> None:
+    """As another program does, a while later."""
+    later = path.stat().st_mtime_ns + 10**9
+    write_nifti(path, array)
+    os.utime(path, ns=(later, later))
+
+
+def test_a_label_mended_in_another_program(study):
+    case = study.cases("train")[0]
+    before = study.fingerprint(), study.fingerprint([case.id])
+    assert study.refresh() == []
+    rewrite(case.label, label_array(values=(1, 5)))
+    study.set_labelled_slices(case.id, [0, 1])
+    (changed,) = study.refresh()
+    assert changed == study.case(case.id) and changed.label_values == (1, 5) and changed.labelled_slices == (0, 1)
+    assert [item.value for item in study.classes] == [1, 2, 5]
+    assert study.fingerprint() != before[0] and study.fingerprint([case.id]) != before[1]
+    assert study.refresh() == []
+    rewrite(case.label, label_array())
+    assert study.fingerprint() == before[0]
+
+
+def test_slices_follow_a_sparse_label(tmp_path, scans):
+    images, labels = scans(2)
+    study = Study.create(tmp_path / "study", images=images, labels=labels, sparse_labels=True)
+    assert study.case("case_0").labelled_slices == (1, 2)
+    rewrite(labels / "case_0.nii.gz", label_array(values=(1, 0, 2)))
+    assert [case.labelled_slices for case in study.refresh(["case_0", "case_1"])] == [(1, 3)]
+
+
+def test_a_file_that_was_only_touched_or_is_gone_is_no_change(study):
+    case = study.cases()[0]
+    os.utime(case.label, ns=(5, 5))
+    assert study.refresh([case.id]) == [] and study.case(case.id).stamp != case.stamp
+    case.label.unlink()
+    assert study.refresh() == [] and len(study.fingerprint()) == 64
+
+
+def test_a_label_that_became_useless(study):
+    case = study.cases()[0]
+    rewrite(case.label, label_array((6, 5, 5)))
+    with pytest.raises(StudyError, match="does not share the grid"):
+        study.refresh()
+    rewrite(case.images[0], image_array(5))
+    rewrite(case.label, label_array())
+    assert study.refresh()[0].fingerprint != case.fingerprint
