@@ -51,10 +51,8 @@ def prepare_pretrain(
     from napari_ssl_seg.methods import get_method
 
     chosen = get_method(method, settings) if isinstance(method, str) else method
+    spec = plan_network(study, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims)
     cases = study.cases(split="train")
-    if not cases:
-        raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
-    spec = _plan_network(study, cases, network, preset, dims, allowed=chosen.dims)
     made = _settings(PretrainSettings, spec, train, iterations, batch_size, device, seed)
     record = RunRecord(
         kind="pretrain",
@@ -100,7 +98,7 @@ def prepare_finetune(
     by_id = {case.id: case for case in study.cases(split="train")}
     used = [by_id[case_id] for case_id in chosen]
     if parent is None:
-        spec = _plan_network(study, used, network, preset, dims)
+        spec = plan_network(study, network=network, preset=preset, dims=dims)
     else:
         spec = _inherit_network(parent, used[0], network, preset, dims)
     made = _settings(FinetuneSettings, spec, train, iterations, batch_size, device, seed)
@@ -157,23 +155,39 @@ def plan_network(
     return _plan_network(study, cases, network, preset, dims, allowed=allowed_dims)
 
 
-def _plan_network(
+def plan_network(
     study: Study,
-    cases: list[Case],
-    network: str | None,
-    preset: str | None,
-    dims: int | None,
     *,
-    allowed: frozenset[int] = frozenset((2, 3)),
+    network: str | None = None,
+    preset: str | None = None,
+    dims: int | None = None,
+    allowed_dims: frozenset[int] = frozenset((2, 3)),
 ) -> NetworkSpec:
+    """The network that a training on this study would use where these choices are left open.
+
+    Parameters
+    ----------
+    network, preset, dims
+        ``unet``, ``small`` and `default_dims` where None.
+    allowed_dims
+        What the method can do (``Method.dims``).
+
+    Raises
+    ------
+    UserError
+        When there is no scan to train on, or a choice does not fit.
+    """
     from napari_ssl_seg.networks import plan_spec
 
+    cases = study.cases(split="train")
+    if not cases:
+        raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
     shape, spacing = study.median_shape(), study.median_spacing()
     if dims is None:
         dims = default_dims(shape, spacing)
-        dims = dims if dims in allowed else min(allowed)
-    if dims not in allowed:
-        raise RunError(f"this method works in {' and '.join(f'{d}D' for d in sorted(allowed))}, not in {dims}D")
+        dims = dims if dims in allowed_dims else min(allowed_dims)
+    if dims not in allowed_dims:
+        raise RunError(f"this method works in {' and '.join(f'{d}D' for d in sorted(allowed_dims))}, not in {dims}D")
     return plan_spec(dims, cases[0].channels, shape, spacing, preset=preset or "small", name=network or "unet")
 
 

@@ -26,7 +26,7 @@ def predict(
     study: Study,
     run: str | Run,
     *,
-    split: str = "test",
+    split: str | None = "test",
     cases: Iterable[str] | None = None,
     probabilities: bool = False,
     device: str = "auto",
@@ -36,7 +36,7 @@ def predict(
     Parameters
     ----------
     split
-        ``train``, ``validation``, ``test`` or ``all``; ignored where ``cases`` are named.
+        ``train``, ``validation``, ``test``, or ``all`` (or None); ignored where ``cases`` are named.
     probabilities
         Also write ``probabilities/CASE.nii.gz``: one channel a class, the background first.
 
@@ -61,7 +61,9 @@ def predict(
     else:
         wanted = [case.id for case in study.cases(split=None if split == "all" else split)]
     if not wanted:
-        raise RunError(f"{study.name} has no scan in the split {split}; choose another split or name the cases")
+        raise RunError(
+            f"{study.name} has no scan in the split {split or 'all'}; choose another split or name the cases"
+        )
     predictor = _Predictor(found, device)
     written, progress = [], _Progress(found, len(wanted))
     for number, case_id in enumerate(wanted):
