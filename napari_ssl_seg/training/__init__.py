@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_ssl_seg.training.hardware import DeviceInfo, devices, pick_device, warm_up
     from napari_ssl_seg.training.events import STATES, Event, drain
+    from napari_ssl_seg.training.hardware import DeviceInfo, devices, pick_device, warm_up
     from napari_ssl_seg.training.planning import plan_network, prepare_finetune, prepare_pretrain
     from napari_ssl_seg.training.prediction import predict, predict_files
     from napari_ssl_seg.training.processes import process_alive, start_detached
@@ -36,7 +36,6 @@ _HOMES = {
     "load_pretraining": "weights",
     "load_segmentation": "weights",
     "pick_device": "hardware",
-    "plan_network": "planning",
     "plan_network": "planning",
     "predict": "prediction",
     "predict_files": "prediction",
@@ -69,7 +68,6 @@ __all__ = [
     "load_pretraining",
     "load_segmentation",
     "pick_device",
-    "plan_network",
     "plan_network",
     "predict",
     "predict_files",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.training.augment import augment
-from napari_ssl_seg.training.hardware import choose_precision, seeded
 from napari_ssl_seg.training.events import Event
+from napari_ssl_seg.training.hardware import choose_precision, seeded
 from napari_ssl_seg.training.labelled import UNLABELLED, LabelledBatch, LabelledSampler, index_labels
 from napari_ssl_seg.training.loop import step_seed
 from napari_ssl_seg.training.previews import write_preview

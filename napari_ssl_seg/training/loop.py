@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.training.checkpoints import load_checkpoint, save_checkpoint
-from napari_ssl_seg.training.hardware import choose_precision, limited_threads, make_fabric
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.failures import explain, out_of_memory
+from napari_ssl_seg.training.hardware import choose_precision, limited_threads, make_fabric
 from napari_ssl_seg.training.heart import Heart
 from napari_ssl_seg.training.interruption import catch_signals
 from napari_ssl_seg.training.meter import YIELD_SECONDS, Clock, LossMeter, NotFinite, not_finite

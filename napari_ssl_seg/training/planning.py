@@ -51,8 +51,10 @@ def prepare_pretrain(
     from napari_ssl_seg.methods import get_method
 
     chosen = get_method(method, settings) if isinstance(method, str) else method
-    spec = plan_network(study, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims)
     cases = study.cases(split="train")
+    if not cases:
+        raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
+    spec = plan_network(study, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims)
     made = _settings(PretrainSettings, spec, train, iterations, batch_size, device, seed)
     record = RunRecord(
         kind="pretrain",
@@ -142,28 +144,7 @@ def plan_network(
     dims: int | None = None,
     allowed_dims: frozenset[int] = frozenset((2, 3)),
 ) -> NetworkSpec:
-    """The network that `pretrain` would choose for this study, so that the inspector shows the same patches.
-
-    Raises
-    ------
-    UserError
-        When the study has no scan, or an argument does not fit.
-    """
-    cases = study.cases(split="train") or study.cases()
-    if not cases:
-        raise RunError(f"{study.name} has no scan; add some first")
-    return _plan_network(study, cases, network, preset, dims, allowed=allowed_dims)
-
-
-def plan_network(
-    study: Study,
-    *,
-    network: str | None = None,
-    preset: str | None = None,
-    dims: int | None = None,
-    allowed_dims: frozenset[int] = frozenset((2, 3)),
-) -> NetworkSpec:
-    """The network that a training on this study would use where these choices are left open.
+    """The network that a training on this study would use where these choices are left open; the inspector's, too.
 
     Parameters
     ----------
@@ -175,13 +156,13 @@ def plan_network(
     Raises
     ------
     UserError
-        When there is no scan to train on, or a choice does not fit.
+        When the study has no scan, or a choice does not fit.
     """
     from napari_ssl_seg.networks import plan_spec
 
-    cases = study.cases(split="train")
+    cases = study.cases(split="train") or study.cases()
     if not cases:
-        raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
+        raise RunError(f"{study.name} has no scan; add some first")
     shape, spacing = study.median_shape(), study.median_spacing()
     if dims is None:
         dims = default_dims(shape, spacing)
