@@ -53,6 +53,7 @@ def slice_curves(
     y_title: str,
     high: float | None = None,
     marks: Sequence[int] = (),
+    order: Mapping[str, int] | None = None,
 ) -> str:
     """One line a method: a metric against the slice.
 
@@ -64,6 +65,8 @@ def slice_curves(
         Upper end of the axis; default: a round number over the largest value.
     marks
         Slices to mark on the axis, such as those that are pictured.
+    order
+        Method -> number of its colour and dashes; default: as they come.
     """
     known = [values[np.isfinite(values)] for values in series.values()]
     top = high or nice_ceiling(max((float(part.max()) for part in known if part.size), default=1.0))
@@ -81,8 +84,9 @@ def slice_curves(
     for mark in marks:
         foot = frame.y0 + frame.height
         parts.append(f'<path class="mark" d="M{x(mark):.1f},{foot:.1f}l-4,7h8z"/>')
-    for order, values in enumerate(series.values()):
-        parts.append(_line([(x(index), frame.y(value)) for index, value in _pairs(values)], order))
+    for place, (name, values) in enumerate(series.items()):
+        points = [(x(index), frame.y(value)) for index, value in enumerate(values.tolist())]
+        parts.append(_line(points, (order or {}).get(name, place)))
     return _svg(frame.x0 + frame.width + 14, frame.y0 + frame.height + 42, parts, title)
 
 
@@ -92,6 +96,7 @@ def class_bars(
     title: str,
     y_title: str,
     high: float | None = None,
+    order: Mapping[str, int] | None = None,
 ) -> str:
     """Groups of bars: one group a class, one bar a method; a dot for each case, a whisker for the standard deviation.
 
@@ -101,6 +106,8 @@ def class_bars(
         Class -> method -> one value a case; NaN is left out.
     high
         Upper end of the axis; default: a round number over the largest value.
+    order
+        Method -> number of its colour; default: as they come.
     """
     methods = list(dict.fromkeys(name for group in values.values() for name in group))
     flat = [value for group in values.values() for part in group.values() for value in part if math.isfinite(value)]
@@ -118,17 +125,21 @@ def class_bars(
     for place, (class_name, group) in enumerate(values.items()):
         middle = frame.x0 + group_width * (place + 0.5)
         parts.append(_text(middle, frame.y0 + frame.height + 18, class_name, anchor="middle"))
-        for order, method in enumerate(methods):
-            left = middle + bar * (order - len(methods) / 2)
-            parts.append(_bar(frame, left, bar, [v for v in group.get(method, ()) if math.isfinite(v)], order))
-    return _svg(frame.x0 + frame.width + 14, frame.y0 + frame.height + 30, parts, title) + legend(methods, lines=False)
+        for number, method in enumerate(methods):
+            left = middle + bar * (number - len(methods) / 2)
+            known = [value for value in group.get(method, ()) if math.isfinite(value)]
+            parts.append(_bar(frame, left, bar, known, (order or {}).get(method, number)))
+    return _svg(frame.x0 + frame.width + 14, frame.y0 + frame.height + 30, parts, title) + legend(
+        methods, lines=False, order=order
+    )
 
 
-def legend(names: Sequence[str], *, lines: bool = True) -> str:
+def legend(names: Sequence[str], *, lines: bool = True, order: Mapping[str, int] | None = None) -> str:
     """The colour of each method, and its dashes where it is drawn as a line, in words beside them."""
     items = []
-    for order, name in enumerate(names):
-        color, dashes = method_color(order), DASHES[order % len(DASHES)]
+    for place, name in enumerate(names):
+        number = (order or {}).get(name, place)
+        color, dashes = method_color(number), DASHES[number % len(DASHES)]
         dash = f' stroke-dasharray="{dashes}"' if dashes else ""
         sign = f'<svg width="30" height="12" aria-hidden="true"><path d="M1,6H29" stroke="{color}" stroke-width="3"{dash}/></svg>'
         block = f'<i class="swatch" style="background:{color}"></i>'
@@ -142,10 +153,6 @@ def nice_ceiling(value: float, steps: Sequence[float] = (1, 2, 4, 6, 8, 10)) -> 
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in steps if step * power >= value * (1 - 1e-12))
-
-
-def _pairs(values: NDArray[np.float64]) -> list[tuple[int, float]]:
-    return list(enumerate(values.tolist()))
 
 
 def _line(points: Sequence[tuple[float, float]], order: int) -> str:

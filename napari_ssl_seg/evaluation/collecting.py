@@ -112,6 +112,29 @@ def describe_runs(study: Study, table: ScoreTable) -> list[dict[str, Any]]:
     return found
 
 
+def matching_baselines(study: Study, table: ScoreTable) -> dict[str, str]:
+    """Run -> the run from scratch that had the same labelled cases, and the same seed where there is one.
+
+    Runs from scratch, and those that have no such counterpart in the table, are not in it.
+    """
+    records = {run: study.run(run).record for run in table.runs}
+    found = {}
+    for run, record in records.items():
+        if record.parent is None:
+            continue
+        fair = [
+            other
+            for other, its in records.items()
+            if its.parent is None
+            and its.cases.get("train") == record.cases.get("train")
+            and its.slices == record.slices
+        ]
+        fair.sort(key=lambda other: records[other].seed != record.seed)
+        if fair:
+            found[run] = fair[0]
+    return found
+
+
 def hardware() -> dict[str, str]:
     """The machine that this runs on; devices of a run are in its own record."""
     import psutil

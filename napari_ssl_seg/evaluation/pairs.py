@@ -67,12 +67,11 @@ def prepare_pair(
         raise UserError(f"label maps have 2 or 3 axes, these have {first.ndim} (shape {first.shape}); give one channel")
     first, second = whole_numbers(first, "the prediction"), whole_numbers(second, "the reference")
     steps = check_spacing(spacing, first.ndim)
+    shape, box = first.shape, _box(first, second)
+    first, second = first[box], second[box]
     wanted = present_labels(first, second) if labels is None else tuple(dict.fromkeys(int(value) for value in labels))
     if any(value <= 0 for value in wanted):
         raise UserError(f"labels to score are 1 or larger, not {wanted}; 0 is the background")
-    shape = first.shape
-    box = _box(first, second)
-    first, second = first[box], second[box]
     return LabelPair(
         pred=_renumber(first, wanted),
         ref=_renumber(second, wanted),

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.evaluation.charts import class_bars, legend, method_color, slice_curves
-from napari_ssl_seg.evaluation.collecting import collect_slices, describe_runs, hardware, unique_titles
+from napari_ssl_seg.evaluation.collecting import (
+    collect_slices,
+    describe_runs,
+    hardware,
+    matching_baselines,
+    unique_titles,
+)
 from napari_ssl_seg.evaluation.metrics import METRICS
 from napari_ssl_seg.evaluation.report_style import STYLE
-from napari_ssl_seg.evaluation.report_tables import case_table, plain_table, result_table, test_table
+from napari_ssl_seg.evaluation.report_tables import case_table, one_baseline, plain_table, result_table, test_table
 from napari_ssl_seg.evaluation.tables import FIRST_METRICS, ScoreTable
 from napari_ssl_seg.files import write_text
 
@@ -53,7 +59,9 @@ def write_study_report(
     shown = _pictured(table)
     pictures, curves, said = collect_slices(study, shown)
     if len(shown.runs) < len(table.runs):
-        said.append(f"{len(shown.runs)} of {len(table.runs)} runs are pictured, the first of each title")
+        said.append(
+            f"{len(shown.runs)} of {len(table.runs)} runs are in the charts and pictures, the first of each title"
+        )
     return write_report(
         path,
         study_name=study.name,
@@ -65,6 +73,7 @@ def write_study_report(
         facts={**hardware(), "data fingerprint": study.fingerprint(list(table.cases)), "seed": study.settings.seed},
         title=title,
         tables=tables,
+        baselines=matching_baselines(study, table),
     )
 
 
@@ -80,6 +89,7 @@ def write_report(
     facts: Mapping[str, Any] | None = None,
     title: str | None = None,
     tables: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = (),
+    baselines: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a report.
 
@@ -90,7 +100,7 @@ def write_report(
     study_name
         In the heading.
     table
-        The scores; the first run, or the one called scratch, is what the others are compared with.
+        The scores.
     runs
         One mapping a run: ``title``, ``seconds``, ``device``, ``settings``, ``versions`` ... ; whatever is in it is shown.
     pictures, curves
@@ -103,6 +113,8 @@ def write_report(
         Default: made of the study's name.
     tables
         More tables: a heading, and rows as mappings of column to value.
+    baselines
+        Run -> the run that it is tested against; default: all against the one called scratch, or else the first.
 
     Raises
     ------
@@ -112,12 +124,14 @@ def write_report(
     if not table.rows:
         raise UserError(f"{path}: there are no scores to report; evaluate a run first")
     heading = title or f"Comparison on {study_name}"
+    order = {title: place for place, title in enumerate(unique_titles(table).values())}
+    compared = one_baseline(table) if baselines is None else baselines
     sections = [
-        _results(table),
+        _results(table, compared, order),
         *(f"<h2>{escape(name)}</h2>{plain_table(rows)}" for name, rows in tables if rows),
-        _tests(table),
-        _pictures(pictures, list(unique_titles(table).values())),
-        _curves(curves),
+        _tests(table, compared),
+        _pictures(pictures, order),
+        _curves(curves, order),
         _cases(table),
         _runs(runs),
         _notes(notes, facts or {}),
@@ -167,13 +181,19 @@ def _finding(table: ScoreTable) -> str:
     cases = "1 case" if part.n == 1 else f"{part.n} cases"
     if len(table.runs) == 1:
         return f"{titles[best]}: mean Dice {part.mean:.3f}{spread} over {cases}."
-    return f"{titles[best]} has the highest mean Dice of {len(known)} methods: {part.mean:.3f}{spread} over {cases}."
+    return f"{titles[best]} has the highest mean Dice of {len(known)} {_methods(table)}: {part.mean:.3f}{spread} over {cases}."
+
+
+def _methods(table: ScoreTable) -> str:
+    """Where titles repeat, what stands in a line is a run of a method."""
+    titles = list(table.runs.values())
+    return "methods" if len(set(titles)) == len(titles) else "runs"
 
 
 def _tiles(table: ScoreTable) -> str:
     split = ", ".join(dict.fromkeys(row.split for row in table.rows if row.split))
     pairs = [
-        ("methods", len(table.runs)),
+        (_methods(table), len(table.runs)),
         (f"{split} cases".strip(), len(table.cases)),
         ("classes", len(table.classes)),
         ("missed", sum(row.note.startswith("missed") for row in table.rows)),
@@ -182,23 +202,27 @@ def _tiles(table: ScoreTable) -> str:
     return f'<ul class="tiles">{"".join(f"<li><b>{value}</b> {escape(name)}</li>" for name, value in pairs)}</ul>'
 
 
-def _results(table: ScoreTable) -> str:
+def _results(table: ScoreTable, baselines: Mapping[str, str], order: Mapping[str, int]) -> str:
     parts = ["<h2>Results</h2>"]
     for metric in (name for name in FIRST_METRICS if name in table.metrics):
-        parts.append(result_table(table, metric))
-    titles = unique_titles(table)
+        parts.append(result_table(table, metric, baselines))
+    titles, shown = unique_titles(table), _pictured(table)
     charts = []
     for metric in ("dice", "assd"):
         if metric not in table.metrics:
             continue
         info = METRICS[metric]
         values = {
-            name: {titles[run]: list(table.by_case(metric, run, label).values()) for run in table.runs}
+            name: {titles[run]: list(table.by_case(metric, run, label).values()) for run in shown.runs}
             for label, name in table.classes.items()
         }
         unit = f"{info.title} ({info.unit})" if info.unit else info.title
         chart = class_bars(
-            values, title=f"{info.title} by class and method", y_title=unit, high=1.0 if metric == "dice" else None
+            values,
+            title=f"{info.title} by class and method",
+            y_title=unit,
+            high=1.0 if metric == "dice" else None,
+            order=order,
         )
         charts.append(
             f"<figure>{chart}<figcaption>{unit}: bar = mean, whisker = standard deviation, dot = case.</figcaption></figure>"
@@ -206,14 +230,14 @@ def _results(table: ScoreTable) -> str:
     return "".join(parts) + f'<div class="pair">{"".join(charts)}</div>'
 
 
-def _tests(table: ScoreTable) -> str:
-    if len(table.runs) < 2:
+def _tests(table: ScoreTable, baselines: Mapping[str, str]) -> str:
+    if not baselines:
         return ""
-    shown = [test_table(table, metric) for metric in ("dice", "assd") if metric in table.metrics]
+    shown = [test_table(table, metric, baselines) for metric in ("dice", "assd") if metric in table.metrics]
     return f"<h2>Is the difference real?</h2>{''.join(shown)}"
 
 
-def _pictures(pictures: Sequence[Picture], methods: Sequence[str]) -> str:
+def _pictures(pictures: Sequence[Picture], order: Mapping[str, int]) -> str:
     if not pictures:
         return ""
     parts = [
@@ -223,7 +247,7 @@ def _pictures(pictures: Sequence[Picture], methods: Sequence[str]) -> str:
     for picture in pictures:
         cells = []
         for cell in picture.cells:
-            color = method_color(methods.index(cell.title)) if cell.title in methods else "transparent"
+            color = method_color(order[cell.title]) if cell.title in order else "transparent"
             source = f"data:image/png;base64,{base64.b64encode(cell.png).decode()}"
             words = f"<b>{escape(cell.title)}</b>{escape(cell.caption)}"
             alt = escape(f"{picture.title}, {picture.caption}: {cell.title}", quote=True)
@@ -237,7 +261,7 @@ def _pictures(pictures: Sequence[Picture], methods: Sequence[str]) -> str:
     return "".join(parts)
 
 
-def _curves(curves: Sequence[Curve]) -> str:
+def _curves(curves: Sequence[Curve], order: Mapping[str, int]) -> str:
     if not curves:
         return ""
     parts = [
@@ -252,10 +276,11 @@ def _curves(curves: Sequence[Curve]) -> str:
             y_title=unit,
             high=1.0 if curve.metric == "dice" else None,
             marks=curve.marks,
+            order=order,
         )
         parts.append(f"<figure><figcaption><b>{escape(curve.title)}</b> {unit}</figcaption>{drawn}</figure>")
     methods = list(dict.fromkeys(name for curve in curves for name in curve.series))
-    return f'{parts[0]}{legend(methods)}<div class="pair">{"".join(parts[1:])}</div>'
+    return f'{parts[0]}{legend(methods, order=order)}<div class="pair">{"".join(parts[1:])}</div>'
 
 
 def _cases(table: ScoreTable) -> str:

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from napari_ssl_seg.evaluation.tables import ScoreTable
 
 
-def result_table(table: ScoreTable, metric: str) -> str:
-    """Methods by classes: mean ± standard deviation over cases, the best of each column in bold."""
+def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> str:
+    """Methods by classes: mean ± standard deviation over cases, the best of each column in bold.
+
+    A dagger stands where a method differs from its baseline (run -> run that it is compared with).
+    """
     info = METRICS[metric]
     labels: list[int | None] = [*table.classes, None]
     names = [*table.classes.values(), AVERAGE]
     cells = {run: [table.spread_of(metric, run, label) for label in labels] for run in table.runs}
     best = [_best([row[place].mean for row in cells.values()], info.larger_is_better) for place in range(len(labels))]
-    starred = {run for run, (test, p) in tests(table, metric).items() if test.significant and p < 0.05}
+    starred = {run for run, (test, p) in tests(table, metric, baselines).items() if test.significant and p < 0.05}
     lines = []
     for order, (run, title) in enumerate(unique_titles(table).items()):
         rows = table.of(run).rows
@@ -40,45 +43,51 @@ def result_table(table: ScoreTable, metric: str) -> str:
     unit = f" in {info.unit}" if info.unit else ""
     caption = f"{info.title}{unit} {arrow}, mean ± standard deviation over cases"
     if starred:
-        caption += f"; † differs from {unique_titles(table)[baseline(table)]} (p &lt; 0.05 in both tests, t-test corrected after Holm)"
+        others = {unique_titles(table)[base] for base in baselines.values()}
+        name = escape(others.pop()) if len(others) == 1 else "its baseline"
+        caption += f"; † differs from {name} (p &lt; 0.05 in both tests, t-test corrected after Holm)"
     head = "".join(f"<th>{escape(name)}</th>" for name in [*names, "missed", "false alarms"])
     return _table(caption, f"<th>Method</th>{head}", lines)
 
 
-def test_table(table: ScoreTable, metric: str) -> str:
-    """Each method against the first, or the one from scratch, case by case."""
-    info, titles, base = METRICS[metric], unique_titles(table), baseline(table)
+def test_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> str:
+    """Each method against its baseline, case by case."""
+    info, titles = METRICS[metric], unique_titles(table)
     order = {run: place for place, run in enumerate(table.runs)}
     lines = []
-    for run, (test, corrected) in tests(table, metric).items():
-        numbers = [
-            _signed(test.difference),
-            _number(test.sd),
-            _signed(test.effect),
-            _p(test.t_p),
-            _p(corrected),
-            _p(test.wilcoxon_p),
-        ]
-        cells = "".join(f"<td>{number}</td>" for number in numbers)
+    for run, (test, corrected) in tests(table, metric, baselines).items():
+        cells = "".join(
+            f"<td>{number}</td>"
+            for number in (
+                escape(titles[baselines[run]]),
+                _signed(test.difference),
+                _number(test.sd),
+                _signed(test.effect),
+                _p(test.t_p),
+                _p(corrected),
+                _p(test.wilcoxon_p),
+            )
+        )
         lines.append(f'<tr>{_method(titles[run], order[run])}{cells}<td class="words">{escape(test.text)}</td></tr>')
     unit = f" in {info.unit}" if info.unit else ""
-    caption = f"{info.title}{unit}: difference to {escape(titles[base])}, average over classes, paired by case"
-    columns = ["difference", "sd", "effect (d)", "t-test p", "p after Holm", "Wilcoxon p", ""]
+    caption = f"{info.title}{unit}: average over classes, paired by case"
+    columns = ["against", "difference", "sd", "effect (d)", "t-test p", "p after Holm", "Wilcoxon p", ""]
     return _table(caption, "<th>Method</th>" + "".join(f"<th>{name}</th>" for name in columns), lines)
 
 
-def tests(table: ScoreTable, metric: str) -> dict[str, tuple[PairedComparison, float]]:
-    """Run -> its comparison with the baseline over cases, and the t-test's p-value corrected for their number."""
-    base = baseline(table)
-    reference = table.by_case(metric, base)
-    found = {run: compare_paired(table.by_case(metric, run), reference) for run in table.runs if run != base}
+def tests(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> dict[str, tuple[PairedComparison, float]]:
+    """Run -> its comparison with its baseline over cases, and the t-test's p-value corrected for their number."""
+    found = {
+        run: compare_paired(table.by_case(metric, run), table.by_case(metric, base)) for run, base in baselines.items()
+    }
     corrected = holm([test.t_p for test in found.values()])
     return {run: (test, p) for (run, test), p in zip(found.items(), corrected, strict=True)}
 
 
-def baseline(table: ScoreTable) -> str:
-    """The run that others are compared with: the first called scratch, or else the first."""
-    return next((run for run, title in table.runs.items() if "scratch" in title.lower()), next(iter(table.runs)))
+def one_baseline(table: ScoreTable) -> dict[str, str]:
+    """Every other run is compared with the first called scratch, or else with the first."""
+    base = next((run for run, title in table.runs.items() if "scratch" in title.lower()), next(iter(table.runs)))
+    return {run: base for run in table.runs if run != base}
 
 
 def case_table(table: ScoreTable) -> str:

@@ -42,11 +42,23 @@ def two_boxes(seed: int) -> np.ndarray:
 
 
 def add_run(
-    study: Study, title: str, change: Callable[[int, np.ndarray], np.ndarray | None], split: str | None = "test"
+    study: Study,
+    title: str,
+    change: Callable[[int, np.ndarray], np.ndarray | None],
+    split: str | None = "test",
+    *,
+    cases: int = 2,
+    parent: str | None = None,
 ) -> Run:
     """A finished fine-tuning whose prediction of the n-th case is ``change(n, reference)``; None leaves it out."""
     record = RunRecord(
-        kind="finetune", title=title, network={"name": "unet"}, settings={"iterations": 10}, versions={"torch": "2.10"}
+        kind="finetune",
+        title=title,
+        network={"name": "unet"},
+        settings={"iterations": 10},
+        versions={"torch": "2.10"},
+        cases={"train": [str(number) for number in range(cases)]},
+        parent=parent,
     )
     run = Run.create(study.runs_folder, record)
     run.append(Event("state", {"state": "running"}, run.id, time=100.0))

@@ -17,6 +17,7 @@ from PIL import Image
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.evaluation import ScoreTable, collect_slices, draw_slice, evaluate, write_report, write_study_report
 from napari_ssl_seg.evaluation.charts import class_bars, nice_ceiling, slice_curves
+from napari_ssl_seg.evaluation.collecting import matching_baselines
 from napari_ssl_seg.training.events import drain
 from tests.evaluation.conftest import add_run
 from tests.evaluation.test_tables import row
@@ -35,8 +36,10 @@ def shifted(number: int, reference: np.ndarray) -> np.ndarray:
 def scored(study: Study) -> tuple[Study, ScoreTable]:
     runs = [
         add_run(study, "scratch", shifted),
-        add_run(study, "Volume Fusion", lambda number, reference: reference),
-        add_run(study, "<b>odd & title</b>", lambda number, reference: reference if number else reference * 0),
+        add_run(study, "Volume Fusion", lambda number, reference: reference, parent="pretrained"),
+        add_run(
+            study, "<b>odd & title</b>", lambda number, reference: reference if number else reference * 0, parent="x"
+        ),
     ]
     return study, drain(evaluate(study, runs))
 
@@ -75,6 +78,17 @@ def test_the_best_of_each_column_is_bold_and_fewer_cases_are_said(tmp_path: Path
     )  # Dice: a's 0.7 beats b's 0.6, of which a third is missed
     assert "<b>1.00</b>" in page and "n = 2 of 3" in page
     assert "1 value with a note" in page
+
+
+def test_runs_are_tested_against_the_run_from_scratch_with_the_same_labels(study: Study) -> None:
+    def right(number: int, reference: np.ndarray) -> np.ndarray:
+        return reference
+
+    few, many = (add_run(study, f"scratch, {n} cases", right, cases=n) for n in (2, 5))
+    same = add_run(study, "VF, 5 cases", right, cases=5, parent="pretrained")
+    alone = add_run(study, "VF, 3 cases", right, cases=3, parent="pretrained")
+    table = drain(evaluate(study, [few, many, same, alone], metrics=["dice"]))
+    assert matching_baselines(study, table) == {same.id: many.id}
 
 
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
