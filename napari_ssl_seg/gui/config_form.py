@@ -144,6 +144,7 @@ class ConfigForm(QWidget):
         self.more_button.setVisible(len(shown) < len(names))
         self._unfold(False)
         self._layout.addWidget(self._body)
+        self._body.show()
 
     def _unfold(self, open_: bool) -> None:
         hidden = self._hidden

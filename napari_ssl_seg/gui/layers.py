@@ -216,7 +216,7 @@ def robust_range(data: np.ndarray) -> tuple[float, float]:
     low, high = (float(value) for value in np.percentile(flat, (1, 99)))
     if high <= low:
         low, high = float(flat.min()), float(flat.max())
-    return (low, high) if high > low else (low, low + 1.0)
+    return (low, high) if high > low else (low, low + max(1.0, 1e-6 * abs(low)))
 
 
 def compact(data: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ def number(name: str, value: float) -> str:
 
 
 def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
-    """Id and title of the pretrainings of a method that have weights to look at, newest first."""
+    """Id and title of the pretrainings of a method that have saved something to look at, newest first."""
     from napari_ssl_seg.errors import UserError
 
     found = []
@@ -215,7 +215,7 @@ def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
             record = run.record
         except UserError:
             continue
-        if record.kind == "pretrain" and record.method == method and run.weights_path.is_file():
+        if record.kind == "pretrain" and record.method == method and run.checkpoint_path("last").is_file():
             found.append((run.id, record.title or run.id))
     return found
 
