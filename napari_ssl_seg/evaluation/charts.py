@@ -121,17 +121,24 @@ def class_bars(
     )
     group_width = frame.width / max(len(values), 1)
     bar = min(34.0, group_width * 0.8 / max(len(methods), 1))
+    longest = max((len(name) for name in values), default=0)
+    turned = longest * 6.5 > group_width  # names that would run into each other stand aslant
     parts = [_axes(frame, y_title)]
     for place, (class_name, group) in enumerate(values.items()):
         middle = frame.x0 + group_width * (place + 0.5)
-        parts.append(_text(middle, frame.y0 + frame.height + 18, class_name, anchor="middle"))
+        foot = frame.y0 + frame.height + 16
+        if turned:
+            aslant = f'text-anchor="end" transform="rotate(-45 {middle + 4:.1f} {foot:.1f})"'
+            parts.append(f'<text x="{middle + 4:.1f}" y="{foot:.1f}" {aslant}>{escape(class_name)}</text>')
+        else:
+            parts.append(_text(middle, foot + 2, class_name, anchor="middle"))
         for number, method in enumerate(methods):
             left = middle + bar * (number - len(methods) / 2)
             known = [value for value in group.get(method, ()) if math.isfinite(value)]
             parts.append(_bar(frame, left, bar, known, (order or {}).get(method, number)))
-    return _svg(frame.x0 + frame.width + 14, frame.y0 + frame.height + 30, parts, title) + legend(
-        methods, lines=False, order=order
-    )
+    return _svg(
+        frame.x0 + frame.width + 14, frame.y0 + frame.height + (30 + 4.8 * longest * turned), parts, title
+    ) + legend(methods, lines=False, order=order)
 
 
 def legend(names: Sequence[str], *, lines: bool = True, order: Mapping[str, int] | None = None) -> str:

@@ -18,7 +18,7 @@ from napari_ssl_seg.evaluation.collecting import (
     matching_baselines,
     unique_titles,
 )
-from napari_ssl_seg.evaluation.metrics import METRICS
+from napari_ssl_seg.evaluation.metrics import FALSE_ALARM, METRICS, MISSED
 from napari_ssl_seg.evaluation.report_style import STYLE
 from napari_ssl_seg.evaluation.report_tables import case_table, one_baseline, plain_table, result_table, test_table
 from napari_ssl_seg.evaluation.tables import FIRST_METRICS, ScoreTable
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_PICTURED = 8
 """Methods side by side in a picture."""
+FEW_CLASSES = 4
+"""Up to this many, charts by class stand side by side."""
 
 
 def write_study_report(
@@ -192,14 +194,18 @@ def _methods(table: ScoreTable) -> str:
 
 def _tiles(table: ScoreTable) -> str:
     split = ", ".join(dict.fromkeys(row.split for row in table.rows if row.split))
-    pairs = [
-        (_methods(table), len(table.runs)),
-        (f"{split} cases".strip(), len(table.cases)),
-        ("classes", len(table.classes)),
-        ("missed", sum(row.note.startswith("missed") for row in table.rows)),
-        ("false alarms", sum(row.note.startswith("false alarm") for row in table.rows)),
+    counts = [
+        (len(table.runs), _methods(table)),
+        (len(table.cases), f"{split} cases".strip()),
+        (len(table.classes), "classes"),
+        (sum(row.note.startswith(MISSED) for row in table), "missed"),
+        (sum(row.note.startswith(FALSE_ALARM) for row in table), "false alarms"),
     ]
-    return f'<ul class="tiles">{"".join(f"<li><b>{value}</b> {escape(name)}</li>" for name, value in pairs)}</ul>'
+    one = {"classes": "class"}
+    tiles = [
+        f"<li><b>{n}</b> {escape(one.get(name, name.removesuffix('s')) if n == 1 else name)}</li>" for n, name in counts
+    ]
+    return f'<ul class="tiles">{"".join(tiles)}</ul>'
 
 
 def _results(table: ScoreTable, baselines: Mapping[str, str], order: Mapping[str, int]) -> str:
@@ -227,7 +233,10 @@ def _results(table: ScoreTable, baselines: Mapping[str, str], order: Mapping[str
         charts.append(
             f"<figure>{chart}<figcaption>{unit}: bar = mean, whisker = standard deviation, dot = case.</figcaption></figure>"
         )
-    return "".join(parts) + f'<div class="pair">{"".join(charts)}</div>'
+    return (
+        "".join(parts)
+        + f'<div class="{"wide" if len(table.classes) > FEW_CLASSES else "pair"}">{"".join(charts)}</div>'
+    )
 
 
 def _tests(table: ScoreTable, baselines: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ td { padding-left:8px; }
 th:first-child,td:first-child { text-align:left; }
 thead th { font-weight:600; font-size:13px; color:var(--dim); border-bottom:2px solid var(--line); }
 tbody th { font-weight:500; }
+.scroll th:first-child { position:sticky; left:0; background:var(--back); }
 td b { font-weight:700; }
 td.words { text-align:left; white-space:normal; color:var(--dim); font-size:13px; min-width:26ch; }
 .sd,small { color:var(--dim); }

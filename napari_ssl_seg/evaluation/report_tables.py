@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari_ssl_seg.evaluation.statistics import PairedComparison, Spread
     from napari_ssl_seg.evaluation.tables import ScoreTable
 
+MANY_CLASSES = 8
+"""From more on the average stands before the classes, where it is seen without scrolling."""
+
 
 def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> str:
     """Methods by classes: mean ± standard deviation over cases, the best of each column in bold.
@@ -25,8 +28,10 @@ def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -
     A dagger stands where a method differs from its baseline (run -> run that it is compared with).
     """
     info = METRICS[metric]
-    labels: list[int | None] = [*table.classes, None]
-    names = [*table.classes.values(), AVERAGE]
+    classes: list[tuple[int | None, str]] = [*table.classes.items()]
+    many = len(classes) > MANY_CLASSES
+    shown = [(None, AVERAGE), *classes] if many else [*classes, (None, AVERAGE)]
+    labels, names = [label for label, _ in shown], [name for _, name in shown]
     cells = {run: [table.spread_of(metric, run, label) for label in labels] for run in table.runs}
     best = [_best([row[place].mean for row in cells.values()], info.larger_is_better) for place in range(len(labels))]
     starred = {run for run, (test, p) in tests(table, metric, baselines).items() if test.significant and p < 0.05}
@@ -34,7 +39,7 @@ def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -
     for order, (run, title) in enumerate(unique_titles(table).items()):
         rows = table.of(run).rows
         values = "".join(
-            _value(part, best[place], metric, dagger=place == len(labels) - 1 and run in starred)
+            _value(part, best[place], metric, dagger=labels[place] is None and run in starred)
             for place, part in enumerate(cells[run])
         )
         missed, alarms = (sum(row.note.startswith(kind) for row in rows) for kind in (MISSED, FALSE_ALARM))
