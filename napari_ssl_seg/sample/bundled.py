@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.places import cache_folder
 from napari_ssl_seg.sample.write import check_kind, write_phantom_study_files
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def bundled_study_source(
     shipped = Path(__file__).resolve().parents[2] / "sample_data" / kind
     if number == SUBJECTS[kind] and (shipped / "dataset.json").is_file():
         return shipped
-    target = user_cache_folder() / f"phantoms-{VERSION}" / f"{kind}-{number}"
+    target = cache_folder() / f"phantoms-{VERSION}" / f"{kind}-{number}"
     if (target / "dataset.json").is_file():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{target.parent} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a folder that you may write to"
+            f"{target.parent} cannot be made ({error.strerror}); set NAPARI_SSL_SEG_CACHE to a folder that you may write to"
         ) from error
     unfinished = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     try:
@@ -84,15 +84,3 @@ def move_into_place(finished: Path, target: Path, mark: str) -> None:
             raise UserError(
                 f"{target} could not be written ({error.strerror or error}); choose another folder"
             ) from error
-
-
-def user_cache_folder() -> Path:
-    """Where this user's caches go: ``XDG_CACHE_HOME`` if set, else what the system provides for it."""
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
-    if chosen and Path(chosen).is_absolute():
-        return Path(chosen) / "napari-ssl-seg"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "napari-ssl-seg" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "napari-ssl-seg"
-    return Path.home() / ".cache" / "napari-ssl-seg"

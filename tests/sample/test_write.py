@@ -114,9 +114,9 @@ def test_a_checkout_uses_what_it_ships():
 
 
 def test_without_a_checkout_phantoms_are_made_once_into_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("NAPARI_SSL_SEG_CACHE", str(tmp_path))
     folder = bundled.bundled_study_source("cardiac", subjects=1)
-    assert folder.is_relative_to(tmp_path / "napari-ssl-seg")
+    assert folder.is_relative_to(tmp_path)
     assert (folder / "dataset.json").is_file()
     before = (folder / "dataset.json").stat().st_mtime_ns
     assert bundled.bundled_study_source("cardiac", subjects=1) == folder
@@ -125,14 +125,14 @@ def test_without_a_checkout_phantoms_are_made_once_into_the_cache(tmp_path, monk
 
 
 def test_an_interrupted_making_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("NAPARI_SSL_SEG_CACHE", str(tmp_path))
 
     def stop(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         bundled.bundled_study_source("cardiac", subjects=1, on_subject=stop)
-    assert not list((tmp_path / "napari-ssl-seg" / f"phantoms-{bundled.VERSION}").iterdir())
+    assert not list((tmp_path / f"phantoms-{bundled.VERSION}").iterdir())
 
 
 def test_the_first_of_two_makers_wins(tmp_path):
@@ -151,3 +151,12 @@ def test_a_broken_folder_is_replaced(tmp_path):
     bundled.move_into_place(tmp_path / "made", tmp_path / "target", "dataset.json")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
     assert (tmp_path / "target" / "dataset.json").read_text() == "whole"
+
+
+def test_what_is_shipped_is_what_the_generator_makes():
+    folder = bundled.bundled_study_source("cardiac")
+    image, label, _ = make_cardiac(1000 * bundled.SEED + 1)
+    for part, made in (("images", image), ("labels", label)):
+        nifti = nib.as_closest_canonical(nib.load(folder / part / "cardiac_001.nii.gz"))
+        held = np.asarray(nifti.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1].astype(int)
+        assert (np.abs(held - made) > 1).mean() < 1e-3  # other versions of numpy may round otherwise
