@@ -13,6 +13,7 @@ from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.study import manifest as manifests
 from napari_ssl_seg.study.manifest import Manifest, has_manifest, read_manifest
 from napari_ssl_seg.study.pairing import (
+    NO_IMAGE,
     FoundCase,
     NamedFile,
     assign_ids,
@@ -63,7 +64,9 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
         labels = list(labels)  # it is gone through more than once
     if not isinstance(images, (str, os.PathLike)):
         files = _listed(images)
-        return _pair(_cases(files, labels, Manifest()), labels, _taken(files), Manifest())
+        found = _pair(_cases(files, labels, Manifest()), labels, _taken(files), Manifest())
+        # Some scans were picked out of many: that the folder also has the labels of the others is no problem.
+        return replace(found, problems=[problem for problem in found.problems if problem.reason != NO_IMAGE])
     root = Path(images).absolute()
     if root.name == manifests.NAME:
         root = root.parent

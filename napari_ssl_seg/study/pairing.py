@@ -126,13 +126,16 @@ def pair_labels(cases: Sequence[FoundCase], labels: Sequence[NamedFile]) -> tupl
             label.path,
             "more than one image or label has this name; leave one, or put images and labels into like-named subfolders"
             if label_core(label.stem) in cores
-            else "no image has the name of this label",
+            else NO_IMAGE,
         )
         for label in left.values()
     ]
     return [
         replace(case, label=paired[number].path) if number in paired else case for number, case in enumerate(cases)
     ], problems
+
+
+NO_IMAGE = "no image has the name of this label"
 
 
 def label_core(stem: str) -> str:
