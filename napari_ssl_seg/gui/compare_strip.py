@@ -1,0 +1,49 @@
+"""The strip of the Compare tab: a metric against the slice, one line a method, and the table of scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from napari_ssl_seg.gui.curves import CurvePlot, PlotLine
+from napari_ssl_seg.gui.score_table import ScoreTableView
+from napari_ssl_seg.workbench.compared_case import METRIC_WORDS
+
+if TYPE_CHECKING:
+    from napari_ssl_seg.workbench.compared_case import CaseComparison
+
+MARKED = 5
+"""So many of the worst slices are marked on the axis."""
+
+
+class CompareStrip(QWidget):
+    """Two pages: the curve of the open case, and the table of all cases."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.plot = CurvePlot(
+            x_label="slice", y_range=(0.0, 1.0), whole_x=True, empty_text="Tick methods that have predicted this scan."
+        )
+        self.table = ScoreTableView()
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.plot, "By slice")
+        self.tabs.addTab(self.table, "Table")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.tabs)
+
+    def show_case(self, case: CaseComparison | None, metric: str, label: int | None, class_name: str) -> None:
+        """Draw the curves of a case; None: nothing is compared."""
+        lines = []
+        if case is not None:
+            steps = np.arange(case.n_slices)
+            for index, method in enumerate(case.methods):
+                values = case.by_slice(index, metric, label)
+                if np.isfinite(values).any():
+                    lines.append(PlotLine(method.entry.title, method.entry.color, steps, values))
+        self.plot.set_title(f"{METRIC_WORDS[metric]}, {class_name}" if lines else "")
+        self.plot.set_y_range((0.0, 1.0) if metric == "dice" else None)
+        self.plot.set_marks(np.array([row[0] for row in case.worst_first(metric, label)[:MARKED]] if case else []))
+        self.plot.set_lines(lines, now=True)

@@ -1,0 +1,211 @@
+"""The Compare tab in a real viewer: cells, captions, curves, slices to step through, predictions, files."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from napari_ssl_seg.gui import compare_tab as module
+from napari_ssl_seg.gui.compare_view import ERROR_COLORS, grid_shape
+from napari_ssl_seg.gui.layers import layer_tag
+from napari_ssl_seg.workbench import Workbench
+from napari_ssl_seg.workbench.predicting import PredictionProgress
+from tests.workbench.compare_study import SPACING, add_run, make_study, reference, write_prediction
+
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB:UserWarning")
+
+
+@pytest.fixture
+def study(tmp_path):
+    study = make_study(tmp_path)
+    add_run(study, "scratch", shift=3)
+    add_run(study, "pretrained", shift=0)
+    return study
+
+
+@pytest.fixture
+def window(make_napari_viewer, study, qtbot):
+    """A tab in a viewer that shows case_1 of the study with both runs."""
+    viewer = make_napari_viewer(show=True)
+    bench = Workbench()
+    tab = module.CompareTab(bench, viewer)
+    tab.said = []
+    bench.message.connect(lambda text, level: tab.said.append((level, text)))
+    viewer.window.add_dock_widget(tab, area="right")
+    bench.set_study(study)
+    bench.open_case("case_1")
+    qtbot.waitUntil(lambda: tab.view.shown and not tab._reader.busy, timeout=20_000)
+    return tab, bench, viewer
+
+
+def own(viewer, role):
+    return [layer for layer in viewer.layers if (layer_tag(layer) or {}).get("role") == role]
+
+
+def test_without_a_study_it_says_what_to_do(make_napari_viewer):
+    viewer = make_napari_viewer()
+    tab = module.CompareTab(Workbench(), viewer)
+    viewer.window.add_dock_widget(tab)
+    assert "Open a study" in tab.empty.text() and not tab.body.isVisibleTo(tab)
+
+
+def test_one_cell_a_method_reference_first(window):
+    tab, bench, viewer = window
+    assert tab.view.titles == ["reference", "scratch", "pretrained"]
+    grid = viewer.canvas.grid
+    assert grid.enabled and grid.stride == 3 and tuple(grid.shape) == (2, 2)
+    labels = own(viewer, "labels")
+    np.testing.assert_array_equal(labels[2].data, labels[0].data)
+    assert (labels[1].data != labels[0].data).any()
+    colours = [tuple(np.round(layer.colormap.map(2), 3)) for layer in labels]
+    assert len(set(colours)) == 1, "a class has one colour in every cell"
+    assert tuple(labels[1].scale) == SPACING and bench.shown_runs == tuple(
+        entry.key for entry in tab.comparison.entries
+    )
+
+
+def test_captions_follow_the_slice_by_themselves(window):
+    tab, _bench, viewer = window
+    captions = own(viewer, "scores")[1]
+    tab.go_to(4)
+    assert viewer.dims.current_step[0] == 4
+    here = [str(text) for text, at in zip(captions.features["caption"], captions.data, strict=True) if at[0] == 4]
+    assert len(here) == 1 and here[0].startswith("scratch\nDice 0.")
+    assert captions.text.visible
+    assert "best here" in own(viewer, "scores")[2].features["caption"][4]
+
+
+def test_curve_cursor_and_click_are_tied_to_the_slider(window, qtbot):
+    tab, _bench, viewer = window
+    assert [line.name for line in tab.strip.plot.lines] == ["scratch", "pretrained"]
+    viewer.dims.set_current_step(0, 3)
+    assert tab.strip.plot.cursor == 3
+    qtbot.waitUntil(lambda: tab.strip.plot.drawings > 0)
+    tab.strip.plot.click(5.2)
+    assert viewer.dims.current_step[0] == 5
+
+
+def test_worst_slices_are_stepped_through(window):
+    tab, _bench, viewer = window
+    expected = [row[0] for row in tab._case.worst_first("dice")]
+    assert tab.order.slices == expected
+    tab.order.step(1)
+    assert viewer.dims.current_step[0] == expected[0]
+    tab.order.step(1)
+    assert viewer.dims.current_step[0] == expected[1]
+    tab.order.step(-1)
+    assert viewer.dims.current_step[0] == expected[0]
+    tab.order.order.set_value("disagreement")
+    assert tab.order.slices[0] == int(np.argmax(tab._case.disagreement))
+
+
+def test_errors_overlay_and_blink(window):
+    tab, _bench, viewer = window
+    tab.controls.errors.setChecked(True)
+    errors = own(viewer, "errors")
+    assert [layer.visible for layer in errors] == [False, True, True] and viewer.canvas.grid.stride == 4
+    values = set(np.unique(errors[1].data)) - {0}
+    assert values == set(ERROR_COLORS), "shifted balls are missed, extra and of another class somewhere"
+    tab.controls.errors.setChecked(False)
+    assert own(viewer, "errors") == []
+    tab.controls.set_mode("overlay")
+    assert not viewer.canvas.grid.enabled
+    assert [layer.contour for layer in own(viewer, "labels")] == [0, 1, 1]
+    assert sum(layer.visible for layer in own(viewer, "image")) == 1
+    tab.blink()
+    assert [layer.visible for layer in own(viewer, "labels")] == [True, False, False]
+    tab.blink()
+    assert [layer.visible for layer in own(viewer, "labels")] == [False, True, False]
+    assert own(viewer, "labels")[1].contour == 0
+    tab.toggle_grid()
+    assert viewer.canvas.grid.enabled
+
+
+def test_other_layers_are_hidden_and_come_back(window, qtbot):
+    tab, _bench, viewer = window
+    mine = viewer.add_image(np.zeros((4, 4, 4)), name="mine", scale=SPACING, units=("mm",) * 3)
+    tab.controls.label.setCurrentIndex(1)
+    assert not mine.visible
+    tab.hide()
+    qtbot.waitUntil(lambda: not tab.view.shown)
+    assert list(viewer.layers) == [mine] and mine.visible and not viewer.canvas.grid.enabled
+    tab.show()
+    qtbot.waitUntil(lambda: tab.view.shown, timeout=20_000)
+    assert not mine.visible
+
+
+def test_class_and_metric_choose_the_numbers(window):
+    tab, _bench, viewer = window
+    tab.controls.label.setCurrentIndex(1)
+    tab.controls.metric.setCurrentIndex(1)
+    np.testing.assert_allclose(tab.strip.plot.lines[0].y, tab._case.by_slice(0, "assd", 1))
+    assert "ASSD" in tab.order.list.item(0).text() and "mm" in tab.order.list.item(0).text()
+    volume = tab._case.of_volume(0, "dice", 1)
+    assert f"volume Dice {volume:.3f}" in own(viewer, "scores")[1].features["caption"][0]
+
+
+def test_ticks_choose_the_methods_and_the_table_has_them_all(window, qtbot):
+    tab, bench, _viewer = window
+    qtbot.waitUntil(lambda: len(tab.strip.table.cells()) == 3, timeout=20_000)
+    heading, *rows = tab.strip.table.cells()
+    assert heading == ["Method", "inner", "outer", "mean", "cases", "missed"]
+    assert {row[0] for row in rows} == {"scratch", "pretrained"}
+    assert next(row for row in rows if row[0] == "pretrained")[3].startswith("1.000")
+    first = tab.comparison.entries[0]
+    tab.list.topLevelItem(1).setCheckState(0, module.Qt.CheckState.Unchecked)
+    assert [entry.key for entry in tab.comparison.chosen] == [first.key] == list(bench.shown_runs)
+    qtbot.waitUntil(lambda: tab.view.titles == ["reference", "scratch"], timeout=20_000)
+    bench.show_runs([entry.key for entry in tab.comparison.entries])
+    qtbot.waitUntil(lambda: len(tab.view.titles) == 3, timeout=20_000)
+
+
+def test_missing_predictions_are_made_by_one_button(window, study, qtbot, monkeypatch):
+    tab, bench, _viewer = window
+    run = add_run(study, "new", shift=1, cases=[])
+
+    def fake(given, missing):
+        for run_id, cases in missing.items():
+            for number, case_id in enumerate(cases):
+                write_prediction(given, given.run(run_id), case_id, 1)
+                yield PredictionProgress("new", number + 1, len(cases), 0.0)
+
+    monkeypatch.setattr(module, "predict_missing", fake)
+    bench.refresh_runs()
+    bench.show_runs([run.id])
+    qtbot.waitUntil(lambda: tab.predict_button.isVisible() and not tab._reader.busy, timeout=20_000)
+    assert "Predict this scan with 1 method" in tab.predict_button.text()
+    qtbot.waitUntil(lambda: tab.view.titles == ["reference", "new"])
+    tab.predict_button.click()
+    qtbot.waitUntil(lambda: tab._case is not None and len(tab._case.methods) == 1, timeout=20_000)
+    assert not tab.predict_button.isVisible() and bench.job is None
+    assert "missing" in tab.predict_split.text()
+
+
+def test_turned_axes_are_scored_along_the_new_slider(window, qtbot):
+    tab, _bench, viewer = window
+    viewer.dims.order = (2, 0, 1)
+    qtbot.waitUntil(lambda: tab._case is not None and tab._case.axis == 2, timeout=20_000)
+    assert len(tab.strip.plot.lines[0].x) == reference(0).shape[2]
+    tab.go_to(7)
+    assert viewer.dims.current_step[2] == 7
+
+
+def test_files(window, tmp_path, monkeypatch):
+    tab, _bench, _viewer = window
+    rows = list(csv.DictReader(io.StringIO(module.slices_csv(tab._case))))
+    assert len(rows) == 2 * reference(1).shape[0] * 2
+    assert {row["title"] for row in rows} == {"scratch", "pretrained"}
+    target = tmp_path / "slices.csv"
+    monkeypatch.setattr(tab, "_ask_path", lambda _name: target)
+    tab._export_slices()
+    assert target.read_text().startswith("run,title,case,axis,slice,label,dice,assd,note")
+    tab.add_folder(tmp_path)
+    assert tab.said[-1][0] == "error" and "name of a case" in tab.said[-1][1]
+
+
+@pytest.mark.parametrize(("cells", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (5, (2, 3)), (9, (3, 3))])
+def test_grid_is_as_square_as_it_goes(cells, shape):
+    assert grid_shape(cells) == shape
