@@ -27,6 +27,8 @@ from napari_ssl_seg.workbench.importing import free_place
 from napari_ssl_seg.workbench.words import SPLITS, count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_ssl_seg.workbench.importing import ImportPlan
 
 
@@ -163,7 +165,8 @@ class StudyForm(QWidget):
         if self.plan is None:
             return
         self._labels_edited()
-        shares = tuple(box.value() for box in self.split_boxes)
+        train, validation, test = (box.value() for box in self.split_boxes)
+        shares = (train, validation, test)
         if sum(shares) != 100:
             self.refused.emit(f"the split adds up to {sum(shares)} %; make train, validation and test add up to 100 %")
             return
@@ -184,7 +187,7 @@ def _stacked(*widgets: QWidget) -> QVBoxLayout:
     return layout
 
 
-def _with_browse(edit: QLineEdit, browse: object) -> QWidget:
+def _with_browse(edit: QLineEdit, browse: Callable[..., None]) -> QWidget:
     button = QToolButton()
     button.setText("…")
     button.setToolTip("Choose a folder")

@@ -66,7 +66,7 @@ class StudyTab(QWidget):
         self.empty.study_button.clicked.connect(self._choose_study)
         self.empty.sample_button.clicked.connect(self.show_samples)
         self.empty.layers_button.clicked.connect(self.use_layers)
-        self.form.accepted.connect(self.create)
+        self.form.accepted.connect(self.create_study)
         self.form.cancelled.connect(self._back)
         self.form.refused.connect(lambda text: self._workbench.say(text, "error"))
         self.samples.chosen.connect(self._make_sample)
@@ -119,7 +119,7 @@ class StudyTab(QWidget):
         """Open a study in a worker."""
         self._start(f"Opening {Path(folder).name} …", load_study, folder)
 
-    def create(self, plan: ImportPlan) -> None:
+    def create_study(self, plan: ImportPlan) -> None:
         """Make the study in a worker, with progress and Cancel."""
         self._job = ImportJob(plan.where, **plan.options())
         self._start(f"Making the study {plan.name} …", self._job.run)

@@ -105,7 +105,7 @@ def pixmap(pixels: np.ndarray, side: int = SIDE) -> QPixmap:
     """Pixels (H, W, 3), uint8, as a picture of at most ``side`` pixels, on a square of that side."""
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
-    image = QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()
     ratio = QApplication.instance().devicePixelRatio() if QApplication.instance() is not None else 1.0  # type: ignore[union-attr]
     found = QPixmap.fromImage(image).scaled(
         round(side * ratio),

@@ -14,10 +14,10 @@ napari's own progress bars are never used: while one is open, training runs thre
 
 from __future__ import annotations
 
-import inspect
 import time
 import warnings
 from dataclasses import dataclass
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -127,10 +127,10 @@ def _work(task: Task, function: Callable[..., Any], args: tuple, kwargs: dict) -
     """What the worker's thread runs: batches of what ``function`` yields, then its outcome."""
     yield []  # lets the signals be connected before anything is heard
     try:
-        answer = function(*args, **kwargs)
-        if not inspect.isgenerator(answer):
+        answer: Any = function(*args, **kwargs)
+        if not isinstance(answer, GeneratorType):
             return _Outcome(result=answer)
-        result = yield from _batches(task, answer)
+        result = yield from _batches(task, answer)  # type: ignore[arg-type]
         return _Outcome(result=result)
     except RuntimeError as error:
         failed = WorkFailed(str(error) or type(error).__name__)

@@ -46,17 +46,20 @@ class ImportPlan:
         """
         if labels is not None and not labels.is_dir():
             raise StudyError(f"{labels} is not a folder; choose the folder of the label maps, or leave it empty")
-        cases = _cases(self.images, labels)
-        return replace(self, labels=labels, label_count=_labelled(cases), image_count=len(cases))
+        if labels is None:
+            return replace(self, labels=None, label_count=0)
+        return replace(self, labels=labels, label_count=_labelled(_cases(self._scans(labels), labels)))
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `Study.create`."""
-        given: dict[str, Any] = {"images": self.images, "split": self.split, "name": self.name}
-        if self.labels is None and self.labels_found is not None:  # they would come along with the folder
-            given["images"] = [case.images for case in _cases(self.images, None)]
-        elif self.labels != self.labels_found:
-            given["labels"] = self.labels
-        return given
+        given: dict[str, Any] = {"images": self._scans(self.labels), "split": self.split, "name": self.name}
+        return given if self.labels == self.labels_found else {**given, "labels": self.labels}
+
+    def _scans(self, labels: Path | None) -> Path | list[tuple[Path, ...]]:
+        """The folder; or the scans in it one by one, where its own labels would come along unasked."""
+        if self.labels_found is None or labels == self.labels_found:
+            return self.images
+        return [case.images for case in _cases(self.images, None)]
 
 
 def is_study(folder: str | os.PathLike[str]) -> bool:
@@ -120,7 +123,7 @@ def _label_folder(places: Iterable[Path], images: Path) -> Path | None:
     return None
 
 
-def _cases(images: Path, labels: Path | None) -> list[FoundCase]:
+def _cases(images: Path | list[tuple[Path, ...]], labels: Path | None) -> list[FoundCase]:
     from napari_ssl_seg.study.layouts import find_cases
 
     return find_cases(images, labels).cases

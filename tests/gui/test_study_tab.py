@@ -93,7 +93,7 @@ def test_making_a_study_can_be_cancelled(
         report(job, *args)
 
     monkeypatch.setattr(ImportJob, "report", cancelling)
-    tab.create(plan_import(folder))
+    tab.create_study(plan_import(folder))
     assert tab.pages.currentWidget() is tab.busy and tab.busy.cancel_button.isVisible()
     settle(lambda: not tab.working)
     assert dock.workbench.study is None and not (tmp_path / "head-study").exists()
