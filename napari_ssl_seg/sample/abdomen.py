@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_ssl_seg.sample._enhancement import TISSUES, attenuation_of
 from napari_ssl_seg.sample._shapes import (
     Array,
     Grid,
@@ -22,37 +23,7 @@ from napari_ssl_seg.sample._shapes import (
 )
 from napari_ssl_seg.sample.scanner import acquire_ct, pick_ct_scanner
 
-_NAMES = (
-    "air",
-    "table",
-    "fat",
-    "muscle",
-    "bone",
-    "marrow",
-    "canal",
-    "lung",
-    "liver",
-    "liver vessel",
-    "liver lesion",
-    "spleen",
-    "left kidney",
-    "left medulla",
-    "right kidney",
-    "right medulla",
-    "kidney pelvis",
-    "cyst",
-    "aorta",
-    "calcium",
-    "cava",
-    "gut wall",
-    "gut content",
-    "gas",
-    "pancreas",
-    "gallbladder",
-    "heart",
-    "skin",
-)
-_T = {name: index for index, name in enumerate(_NAMES)}
+_T = {name: index for index, name in enumerate(TISSUES)}
 LABELS = {
     1: ("liver", "liver vessel", "liver lesion"),
     2: ("spleen",),
@@ -60,38 +31,6 @@ LABELS = {
     4: ("right kidney", "right medulla"),
     5: ("aorta", "calcium"),
 }
-
-# HU by phase: native, arterial, portal, late
-_ENHANCEMENT = {
-    "liver": (56, 68, 108, 88),
-    "liver vessel": (42, 62, 150, 104),
-    "liver lesion": (38, 52, 66, 70),
-    "spleen": (48, 128, 122, 92),
-    "kidney": (33, 165, 180, 150),
-    "medulla": (31, 75, 165, 155),
-    "pelvis": (5, 5, 8, 260),
-    "aorta": (42, 310, 155, 108),
-    "cava": (40, 80, 142, 104),
-    "pancreas": (40, 105, 90, 72),
-    "heart": (42, 220, 140, 104),
-    "gut wall": (36, 75, 88, 70),
-}
-_FIXED = {
-    "air": -1000,
-    "table": -150,
-    "fat": -102,
-    "muscle": 54,
-    "bone": 480,
-    "marrow": 190,
-    "canal": 32,
-    "lung": -830,
-    "cyst": 8,
-    "calcium": 520,
-    "gas": -900,
-    "gallbladder": 12,
-    "skin": 20,
-}
-PHASE_INDEX = {"native": 0, "arterial": 1, "portal": 2, "late": 3}
 
 
 def make_abdomen(
@@ -128,7 +67,7 @@ def make_abdomen(
     for value, members in LABELS.items():
         fine[np.isin(tissue, [_T[name] for name in members])] = value
     label = majority_label(fine, tuple(LABELS), grid.oversampling)
-    attenuation = _attenuation(tissue, grid, PHASE_INDEX[scanner.phase], scanner_rng)
+    attenuation = attenuation_of(tissue, grid, scanner.phase, scanner_rng)
     return acquire_ct(attenuation, grid, scanner, noise_rng), label, grid.spacing
 
 
@@ -398,31 +337,3 @@ def _ribs(tissue: Array, z: Array, y: Array, x: Array, wall: Array, rng: np.rand
     tissue[rib] = _T["bone"]
     core = (lift > 3) & (lift < 8) & (wall < -3) & (wall > -6) & (z > -35 + 0.35 * y) & (np.abs(x) > 25)
     tissue[core] = _T["marrow"]
-
-
-def _attenuation(tissue: Array, grid: Grid, phase: int, rng: np.random.Generator) -> Array:
-    """Noise-free Hounsfield units of each fine sample."""
-    timing = rng.uniform(-0.25, 0.25)  # the bolus is never caught at quite the same moment
-    levels = {name: float(value) for name, value in _FIXED.items()}
-    for name, by_phase in _ENHANCEMENT.items():
-        other = by_phase[(phase + (1 if timing > 0 else -1)) % 4] if phase else by_phase[0]
-        levels[name] = by_phase[phase] + abs(timing) * (other - by_phase[phase]) + rng.normal(0, 5)
-    levels["liver"] -= rng.choice([0.0, 0.0, rng.uniform(15, 55)])  # fatty livers are darker than their spleens
-    for side in ("left", "right"):
-        levels[f"{side} kidney"] = levels["kidney"] + rng.normal(0, 4)
-        levels[f"{side} medulla"] = levels["medulla"]
-    levels["kidney pelvis"] = levels["pelvis"]
-    levels["gut content"] = float(rng.choice([rng.uniform(5, 30), rng.uniform(30, 70), rng.uniform(150, 320)]))
-    table = np.array([levels[name] for name in _NAMES], np.float32)
-    uneven = np.full(len(_NAMES), 3.0, np.float32)
-    for name, amount in {
-        "air": 0,
-        "lung": 40,
-        "bone": 90,
-        "marrow": 45,
-        "gut content": 16,
-        "pancreas": 16,
-        "fat": 7,
-    }.items():
-        uneven[_T[name]] = amount
-    return table[tissue] + uneven[tissue] * random_field(rng, grid.axes(), (12, 9, 9))

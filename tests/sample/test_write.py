@@ -15,7 +15,7 @@ from nibabel.orientations import aff2axcodes
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.sample import bundled, make_cardiac, write_phantom_study_files
 from napari_ssl_seg.sample.__main__ import main
-from napari_ssl_seg.sample.write import save_nifti
+from napari_ssl_seg.sample._nifti import save_nifti
 
 CODES = [
     "".join(letters[i] for i in order)
