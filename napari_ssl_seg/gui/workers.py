@@ -123,6 +123,11 @@ def run(
     return task
 
 
+def active_count() -> int:
+    """How many functions of this window are at work."""
+    return _Filters.active
+
+
 def _work(task: Task, function: Callable[..., Any], args: tuple, kwargs: dict) -> Generator[list[Any], None, _Outcome]:
     """What the worker's thread runs: batches of what ``function`` yields, then its outcome."""
     yield []  # lets the signals be connected before anything is heard
