@@ -44,13 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; `napari-ssl-seg runs STUDY` lists the runs, `resume` goes on", file=sys.stderr)
         return 130
-    if as_json:
-        print(json.dumps(result, allow_nan=False, default=str))
-    else:
-        from napari_ssl_seg.commands.text import render
-
-        print(render(result))
+    try:
+        print(_text(result, as_json), flush=True)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        sys.stdout = None  # type: ignore[assignment]
     return 0
+
+
+def _text(result: dict[str, Any], as_json: bool) -> str:
+    if as_json:
+        return json.dumps(result, allow_nan=False, default=str)
+    from napari_ssl_seg.commands.text import render
+
+    return render(result)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -64,7 +64,7 @@ class Entry:
     dice: float
     """Mean over test cases of the mean over classes."""
     assd: float
-    """mm; mean over the cases and classes where it is defined."""
+    """mm; likewise, of the classes where it is defined."""
     missed: int
     """Case and class pairs that the prediction missed altogether."""
     seconds: float
@@ -196,23 +196,15 @@ def _listing(numbers: Iterable[int]) -> str:
 def _entry(
     method: str, budget: int, repeat: int, run: Run, parent: Run | None, table: ScoreTable, seconds: float
 ) -> Entry:
-    by_case: dict[str, list[float]] = {}
-    distances = []
-    for row in table.rows:
-        dice, assd = row.metrics.get("dice"), row.metrics.get("assd")
-        if _defined(dice):
-            by_case.setdefault(row.case, []).append(float(dice))  # type: ignore[arg-type]
-        if _defined(assd):
-            distances.append(float(assd))  # type: ignore[arg-type]
     return Entry(
         method=method,
         budget=budget,
         repeat=repeat,
         run=run.id,
         parent=parent.id if parent else None,
-        dice=fmean(fmean(values) for values in by_case.values()) if by_case else float("nan"),
-        assd=fmean(distances) if distances else float("nan"),
-        missed=sum("missed" in (row.note or "") for row in table.rows),
+        dice=table.spread_of("dice", run.id).mean,
+        assd=table.spread_of("assd", run.id).mean,
+        missed=sum(row.note.startswith("missed") for row in table.rows),
         seconds=seconds,
     )
 
@@ -274,10 +266,6 @@ def _digest(protocol: Protocol) -> str:
             sorted(protocol.finetune_settings.items()),
         )
     )
-
-
-def _defined(value: float | None) -> bool:
-    return value is not None and value == value
 
 
 def _spread(values: Iterable[float]) -> float | None:

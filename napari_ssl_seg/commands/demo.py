@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 METHODS = ("simmim", "volume_fusion")
 LABELLED = 2
-PRETRAIN_STEPS = 300
-FINETUNE_STEPS = 150
+PRETRAIN_STEPS = 200
+FINETUNE_STEPS = 160
+BATCH = 8
 SEED = 0
 
 
@@ -38,6 +39,8 @@ def demo(out: str, no_window: bool) -> dict[str, Any]:
         finetune_iterations=FINETUNE_STEPS,
         dims=2,
         preset="small",
+        pretrain_settings={"batch_size": BATCH},
+        finetune_settings={"batch_size": BATCH, "evaluate_every": FINETUNE_STEPS // 4},
     )
     outcome = follow(compare_methods(study, protocol))
     report = write_comparison_report(study, protocol, outcome, folder)

@@ -20,7 +20,7 @@ def render(result: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for key, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            lines += ["", f"{key}:", *_table(value)]
+            lines += ["", f"{key}:", *_rows(value)]
         elif isinstance(value, dict):
             lines += [f"{key}:", *(f"  {name}: {_cell(item)}" for name, item in value.items())]
         else:
@@ -73,6 +73,13 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table; where the rows hold tables themselves, one after the other."""
+    if not any(isinstance(item, list) and item and isinstance(item[0], dict) for item in rows[0].values()):
+        return _table(rows)
+    return [f"  {line}" if line else "" for row in rows for line in ("", *render(row).splitlines())]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
