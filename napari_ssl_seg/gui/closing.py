@@ -30,7 +30,7 @@ CHECK_MILLISECONDS = 100
 class ClosingGuard(QObject):
     """Watches the main window that ``tab`` is in.
 
-    A click on the window's close button asks; a close by the program (``viewer.close()``) saves without asking.
+    A close by the user asks; one by the program (``viewer.close()``) saves without asking.
     """
 
     def __init__(self, tab: QWidget, queue: TrainingQueue) -> None:
@@ -61,7 +61,7 @@ class ClosingGuard(QObject):
         if event is None:
             return False
         if watched is self._tab and event.type() in (QEvent.Type.Show, QEvent.Type.ParentChange):
-            self._watch(self._tab.window())
+            self.watch()
         elif watched is self._window and event.type() == QEvent.Type.Close:
             return self._held_back(event)
         return False
@@ -86,7 +86,9 @@ class ClosingGuard(QObject):
         clicked = box.clickedButton()
         return "stop" if clicked is stop else "elsewhere" if clicked is elsewhere else "stay"
 
-    def _watch(self, window: QWidget | None) -> None:
+    def watch(self) -> None:
+        """Watch the window that the tab is in now."""
+        window = self._tab.window()
         if window is self._window or window is None:
             return
         if self._window is not None:
@@ -98,7 +100,7 @@ class ClosingGuard(QObject):
         """Whether the close is to wait (the event is then used up)."""
         if not self._queue.in_thread:
             return False
-        if not event.spontaneous():
+        if not self._asked_by_user(event):
             training_worker.stop_and_wait(LAST_WAIT_SECONDS)
             return False
         event.ignore()
@@ -107,6 +109,13 @@ class ClosingGuard(QObject):
             if answer != "stay":
                 self._save_and_close(go_on=answer == "elsewhere")
         return True
+
+    def _asked_by_user(self, event: QEvent) -> bool:
+        """A click on the frame, or the menu. ``viewer.close()`` closes the canvas first: a script, that nobody answers."""
+        from napari.qt import QtViewer
+
+        canvas = self._window.findChild(QtViewer) if self._window is not None else None
+        return bool(event.spontaneous() or (canvas is not None and canvas.isVisible()))
 
     def _save_and_close(self, *, go_on: bool) -> None:
         self._closing = True
@@ -124,6 +133,10 @@ class ClosingGuard(QObject):
             if run.state == "stopped":  # it may have finished instead
                 self._queue.add(run, detached=True)
         self._closing = False
+        self.close_window()
+
+    def close_window(self) -> None:
+        """Close what was held back."""
         window = self._window
         if window is not None:
             window.unsetCursor()

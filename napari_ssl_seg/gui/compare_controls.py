@@ -18,10 +18,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.compare_view import ERROR_COLORS, ERROR_WORDS, MODES
 from napari_ssl_seg.gui.fields import ChoiceField
 from napari_ssl_seg.gui.style import mark
-from napari_ssl_seg.gui.train_cards import refill
 from napari_ssl_seg.workbench.compared_case import METRIC_WORDS
 
 if TYPE_CHECKING:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QShortcut, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QShortcut, QVBoxLayout, QWidget
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.files import write_text
 from napari_ssl_seg.gui import workers
+from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.compare_controls import ShowControls, SliceOrder
+from napari_ssl_seg.gui.compare_files import ExportButton
 from napari_ssl_seg.gui.compare_strip import CompareStrip
 from napari_ssl_seg.gui.compare_view import CompareView
 from napari_ssl_seg.gui.curves import plot_colors
@@ -22,7 +20,6 @@ from napari_ssl_seg.gui.fields import ChoiceField
 from napari_ssl_seg.gui.method_list import MethodList, MethodRow
 from napari_ssl_seg.gui.strip import StripDock
 from napari_ssl_seg.gui.style import mark
-from napari_ssl_seg.gui.train_cards import refill
 from napari_ssl_seg.training.events import drain
 from napari_ssl_seg.workbench.comparison import Comparison, mean_scores
 from napari_ssl_seg.workbench.predicting import predict_missing
@@ -31,6 +28,7 @@ from napari_ssl_seg.workbench.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari.components import ViewerModel
 
@@ -87,12 +85,7 @@ class CompareTab(QWidget):
         self.add_button = QPushButton("Add predictions …")
         self.add_button.setToolTip("A folder of label maps made elsewhere, named after the scans")
         mark(self.add_button, "quiet")
-        self.export_button = QPushButton("Export CSV …")
-        mark(self.export_button, "quiet")
-        menu = QMenu(self.export_button)
-        self.export_all = menu.addAction("Scores of all scans", self._export_table)
-        self.export_case = menu.addAction("This scan by slice", self._export_slices)
-        self.export_button.setMenu(menu)
+        self.export = ExportButton(self._workbench)
         self.status = QLabel()
         self.status.setWordWrap(True)
         mark(self.status, "hint")
@@ -101,7 +94,7 @@ class CompareTab(QWidget):
         case_row.addWidget(QLabel("Scan"))
         case_row.addWidget(self.case_choice, 1)
         buttons.addWidget(self.add_button)
-        buttons.addWidget(self.export_button)
+        buttons.addWidget(self.export)
         buttons.addStretch(1)
         self.body = QWidget()
         body = QVBoxLayout(self.body)
@@ -266,7 +259,7 @@ class CompareTab(QWidget):
     def _scored(self, table: ScoreTable) -> None:
         self.comparison.table = table
         self.strip.table.set_table(table)
-        self.export_all.setEnabled(len(table) > 0)
+        self.export.set_table(table)
         self._fill_list()
 
     def _failed(self, error: Exception) -> None:
@@ -309,7 +302,7 @@ class CompareTab(QWidget):
         label, metric = self.controls.label.value(), self.controls.metric.value()
         self.strip.show_case(self._case, metric, label, self.controls.label.currentText())
         self.order.show_case(self._case, metric, label)
-        self.export_case.setEnabled(self._case is not None and bool(self._case.methods))
+        self.export.set_case(self._case)
         self._step_changed()
 
     def _say_status(self) -> None:
@@ -438,37 +431,3 @@ class CompareTab(QWidget):
             self.comparison.add_folder(folder)
         except UserError as error:
             self._workbench.fail(error)
-
-    def _export_table(self) -> None:
-        path = self._ask_path("scores.csv")
-        if path is not None and self.comparison.table is not None:
-            self._write(path, self.comparison.table.to_csv())
-
-    def _export_slices(self) -> None:
-        if self._case is not None:
-            path = self._ask_path(f"{self._case.case_id}_slices.csv")
-            if path is not None:
-                self._write(path, slices_csv(self._case))
-
-    def _ask_path(self, name: str) -> Path | None:
-        folder = self._workbench.require_study().folder
-        chosen, _ = QFileDialog.getSaveFileName(self, "Export as CSV", str(folder / name), "CSV (*.csv)")
-        return Path(chosen) if chosen else None
-
-    def _write(self, path: Path, text: str) -> None:
-        try:
-            write_text(path, text)
-            self._workbench.say(f"wrote {path}")
-        except UserError as error:
-            self._workbench.fail(error)
-
-
-def slices_csv(case: CaseComparison) -> str:
-    """One row a method, slice and label; an undefined value is an empty cell, and the note says why."""
-    rows = case.rows()
-    stream = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
-    return stream.getvalue()

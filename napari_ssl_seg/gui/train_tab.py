@@ -6,12 +6,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui import training_worker, workers
+from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.closing import ClosingGuard
 from napari_ssl_seg.gui.curves import plot_colors
 from napari_ssl_seg.gui.fields import ChoiceField
@@ -20,7 +22,7 @@ from napari_ssl_seg.gui.run_list import RunAction, RunList, RunRow, age_words
 from napari_ssl_seg.gui.run_panel import RunPanel
 from napari_ssl_seg.gui.strip import StripDock
 from napari_ssl_seg.gui.style import mark
-from napari_ssl_seg.gui.train_cards import SCRATCH, Choices, FinetuneCard, PretrainCard, Start, refill
+from napari_ssl_seg.gui.train_cards import SCRATCH, Choices, FinetuneCard, PretrainCard, Start
 from napari_ssl_seg.gui.train_strip import TrainStrip
 from napari_ssl_seg.workbench.training import TrainingQueue, can_resume
 from napari_ssl_seg.workbench.training_plan import color_of, expected_rate, labels_available, used_line
@@ -247,7 +249,8 @@ class TrainTab(QWidget):
         self.list.select([run.id])
 
     def _start_in_thread(self, study: Study, run: Run, done: Any) -> None:
-        training_worker.start(study, run, done)
+        self.closing.watch()
+        training_worker.start(study, run, lambda error: done(error) if isalive(self) else None)
 
     # -- following ------------------------------------------------------------------------------------------------
     def _runs_changed(self) -> None:

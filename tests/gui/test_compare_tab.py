@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_ssl_seg.gui import compare_tab as module
+from napari_ssl_seg.gui.compare_files import slices_csv
 from napari_ssl_seg.gui.compare_view import ERROR_COLORS, grid_shape
 from napari_ssl_seg.gui.layers import layer_tag
 from napari_ssl_seg.workbench import Workbench
@@ -195,12 +196,12 @@ def test_turned_axes_are_scored_along_the_new_slider(window, qtbot):
 
 def test_files(window, tmp_path, monkeypatch):
     tab, _bench, _viewer = window
-    rows = list(csv.DictReader(io.StringIO(module.slices_csv(tab._case))))
+    rows = list(csv.DictReader(io.StringIO(slices_csv(tab._case))))
     assert len(rows) == 2 * reference(1).shape[0] * 2
     assert {row["title"] for row in rows} == {"scratch", "pretrained"}
     target = tmp_path / "slices.csv"
-    monkeypatch.setattr(tab, "_ask_path", lambda _name: target)
-    tab._export_slices()
+    monkeypatch.setattr(tab.export, "ask_path", lambda _name: target)
+    tab.export.export_slices()
     assert target.read_text().startswith("run,title,case,axis,slice,label,dice,assd,note")
     tab.add_folder(tmp_path)
     assert tab.said[-1][0] == "error" and "name of a case" in tab.said[-1][1]

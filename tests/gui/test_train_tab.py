@@ -8,8 +8,8 @@ import pytest
 
 from napari_ssl_seg.gui import train_tab as module
 from napari_ssl_seg.gui import training_worker
+from napari_ssl_seg.gui.budget import Budget
 from napari_ssl_seg.gui.run_list import age_words
-from napari_ssl_seg.gui.train_cards import Budget
 from napari_ssl_seg.workbench import Workbench
 from tests.gui.fake_training import CHOICES, fake_train, make_run, make_study, say
 
