@@ -97,8 +97,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 def default_threads() -> int:
     """All cores but one, at least one, and no more than OMP_NUM_THREADS where that is set."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores - 1)
+    threads = max(1, _cores() - 1)
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(threads, int(asked)) if asked.isdigit() and int(asked) > 0 else threads
 
@@ -140,6 +139,10 @@ def warm_up() -> None:
     optimizer.step()
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _cpu() -> DeviceInfo:
     import platform
 
@@ -150,4 +153,4 @@ def _cpu() -> DeviceInfo:
         free, total = memory.available, memory.total
     except (ImportError, OSError):
         free = total = None
-    return DeviceInfo("cpu", platform.processor() or platform.machine() or "CPU", free, total)
+    return DeviceInfo("cpu", f"{platform.machine() or 'CPU'}, {_cores()} cores", free, total)

@@ -46,7 +46,7 @@ def pretrain(
     method
         Name of a method, or one with its config.
     network, preset, dims
-        ``unet`` and ``small`` by default; slices (2) where they are thick or few, volumes (3) elsewhere.
+        ``unet`` and ``small`` by default; slices (2) where they are thick or few and for ``small``, volumes (3) elsewhere.
     iterations, batch_size, device, seed
         The commonest of the `PretrainSettings`.
     settings

@@ -214,6 +214,7 @@ def test_nothing_fits_from_another_network(study):
 def test_default_dimensions_follow_the_slices():
     from napari_ssl_seg.training.planning import default_dims
 
-    assert default_dims((35, 50, 35), (1, 1, 1)) == 3
-    assert default_dims((12, 256, 256), (10, 1.4, 1.4)) == 2
-    assert default_dims((12, 64, 64), (1, 1, 1)) == 2
+    assert default_dims((35, 50, 35), (1, 1, 1), "standard") == 3
+    assert default_dims((35, 50, 35), (1, 1, 1), "small") == default_dims((35, 50, 35), (1, 1, 1)) == 2
+    assert default_dims((12, 256, 256), (10, 1.4, 1.4), "standard") == 2
+    assert default_dims((12, 64, 64), (1, 1, 1), "standard") == 2
