@@ -7,19 +7,22 @@ files; so a gantry tilt is kept, and a missing slice is noticed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ssl_seg.errors import VolumeError
 from napari_ssl_seg.volumes.affines import LPS_TO_RAS, check_affine
-from napari_ssl_seg.volumes.dicom_files import check_pixels_present, is_dicom
+from napari_ssl_seg.volumes.dicom_files import DicomFile, is_dicom, look
 from napari_ssl_seg.volumes.geometry import Geometry
 from napari_ssl_seg.volumes.itk import array_of, lps_affine, quiet
+from napari_ssl_seg.volumes.names import natural_key
 from napari_ssl_seg.volumes.sources import Source, non_finite_warning
 
-SERIES, POSITION = "0020|000e", "0020|0032"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POSITION = "0020|0032"
 UNEVEN = 0.01
 """Share of the distance of slices by which gaps may differ before it is said."""
 TILT_VOXELS = 0.1
@@ -98,41 +101,42 @@ def _single(path: Path, one: _Slice) -> Source:
     return Source(path, geometry, 1, one.dtype, nbytes, tuple(warnings), read=read)
 
 
-def _series(path: Path) -> list[Path]:
-    """The files of the series in a folder, or of the one that a file belongs to."""
-    import SimpleITK as sitk
-
+def _series(path: Path) -> list[DicomFile]:
+    """The files of the series in a folder, or of the one that a file belongs to, in the order of their names."""
     folder = path if path.is_dir() else path.parent
     if path.is_file():
         if not is_dicom(path):
             raise VolumeError(f"{path} is no DICOM file: the mark 'DICM' is missing; get it again")
-        reader = _reader(path)
-        series = reader.GetMetaData(SERIES).strip(" \0") if reader.HasMetaDataKey(SERIES) else ""
-        if not series:
-            return [path]
-    else:
-        with quiet(path):
-            found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        if not found:
-            raise VolumeError(f"{path} holds no DICOM series; open a folder with DICOM files, or a file")
-        if len(found) > 1:
-            raise VolumeError(f"{path} holds {len(found)} DICOM series; open a file of the one that is meant instead")
-        series = found[0]
-    with quiet(path):
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)
-    return [Path(name) for name in names] or [path]
+        one = look(path)
+        if one.pixels == 0:
+            raise VolumeError(f"{path} holds no pixels; it is cut short, or no image: get it again or take it out")
+        if not one.series:
+            return [one]
+    found: dict[str, list[DicomFile]] = {}
+    for file in sorted(folder.iterdir(), key=natural_key):
+        if file.is_file() and not file.name.startswith(".") and is_dicom(file):
+            seen = look(file)
+            if seen.pixels != 0:  # reports and directories have none
+                found.setdefault(seen.series, []).append(seen)
+    if path.is_file():
+        return found[one.series]
+    if not found:
+        raise VolumeError(f"{path} holds no DICOM series; open a folder with DICOM files, or a file")
+    if len(found) > 1:
+        raise VolumeError(f"{path} holds {len(found)} DICOM series; open a file of the one that is meant instead")
+    return next(iter(found.values()))
 
 
-def _look(path: Path) -> _Slice:
+def _look(file: DicomFile) -> _Slice:
     import SimpleITK as sitk
 
+    path = file.path
     reader = _reader(path)
-    if reader.GetNumberOfComponents() != 1:
+    if reader.GetNumberOfComponents() != 1 or file.samples != 1:
         raise VolumeError(f"{path} holds colours in its voxels; only volumes with one number a voxel can be used")
     probe = sitk.Image([1] * 2, reader.GetPixelID())
     dtype = sitk.GetArrayViewFromImage(probe).dtype
     size = tuple(reader.GetSize())
-    check_pixels_present(path)
     return _Slice(
         path=path,
         size=size,

@@ -71,9 +71,10 @@ def normalise(array: np.ndarray, name: str = "percentile", **options: Any) -> No
     for number, (channel, target) in enumerate(channels):
         values, note = _finite(channel)
         said = [note] if note else []
-        with np.errstate(over="ignore"):  # what float32 cannot hold is made infinite, and cut off below
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is mended below
             more = function(values, target, **options)
-        np.nan_to_num(target, copy=False)
+        if not (np.isfinite(target.min()) and np.isfinite(target.max())):
+            np.nan_to_num(target, copy=False)
         said += [more] if more else []
         notes += [f"channel {number}: {text}" if len(channels) > 1 else text for text in said]
     return Normalised(out, "; ".join(notes) or None)
@@ -191,19 +192,23 @@ def _flat(bottom: float, top: float) -> bool:
 def _map(values: np.ndarray, out: np.ndarray, bottom: float, top: float, *, clip: bool) -> None:
     """bottom -> -1, top -> 1."""
     half = top / 2 - bottom / 2  # halved first: the difference of two large numbers may overflow
-    _affine(values, out, bottom, 1.0 / half, -1.0)
-    if clip:
-        np.clip(out, -1.0, 1.0, out=out)
+    _affine(values, out, bottom, 1.0 / half, -1.0, clip=clip)
 
 
-def _affine(values: np.ndarray, out: np.ndarray, zero: float, factor: float, add: float) -> None:
-    """out = (values - zero) * factor + add, slice by slice, in double precision where the input needs it."""
+def _affine(values: np.ndarray, out: np.ndarray, zero: float, factor: float, add: float, *, clip: bool = False) -> None:
+    """out = (values - zero) * factor + add, in double precision where the input needs it.
+
+    Slice by slice, so that every step but the first finds its numbers in the processor's cache.
+    """
     precise = values.dtype.itemsize >= 4 and values.dtype != np.float32
-    if precise:
-        for plane, target in zip(values, out, strict=True):
-            target[...] = (plane.astype(np.float64) - zero) * factor + add
-        return
-    np.subtract(values, np.float32(zero), out=out, dtype=np.float32)
-    out *= np.float32(factor)
-    if add:
-        out += np.float32(add)
+    work = np.float64 if precise else np.float32
+    for plane, target in zip(values, out, strict=True):
+        scratch = np.empty(plane.shape, work) if precise else target
+        np.subtract(plane, work(zero), out=scratch, dtype=work)
+        scratch *= work(factor)
+        if add:
+            scratch += work(add)
+        if clip:
+            np.clip(scratch, -1.0, 1.0, out=scratch)
+        if precise:
+            target[...] = scratch

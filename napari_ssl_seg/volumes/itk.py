@@ -1,12 +1,11 @@
-"""NRRD and MetaImage through SimpleITK, after our own look at the header, the claimed size and the packed stream.
+"""NRRD and MetaImage: what SimpleITK makes of the header, agreed with our own reading of it; the voxels read here.
 
-SimpleITK fills what is missing from a truncated file with zeros and says nothing; so what it is given has been verified.
+SimpleITK fills what is missing from a truncated file with zeros and says nothing, and the two libraries in it forgive
+headers in ways of their own; so it places the volume, and `packed` reads and verifies the voxels.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from napari_ssl_seg.volumes.geometry import Geometry
 from napari_ssl_seg.volumes.memory import check_claim
 from napari_ssl_seg.volumes.meta_header import read_meta_header
 from napari_ssl_seg.volumes.nrrd_header import read_nrrd_header
+from napari_ssl_seg.volumes.packed import DAMAGED, read_voxels, readable
 from napari_ssl_seg.volumes.sources import Source, non_finite_warning
 
 if TYPE_CHECKING:
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.volumes.text_header import TextHeader
 
-CHUNK = 4 * 2**20
-DAMAGED = "get the file again, or restore it from a backup"
-
 
 def open_itk(path: Path) -> Source:
     """Read and judge the header of a .nrrd, .nhdr, .mha or .mhd file; raises VolumeError with file and reason."""
-    with _readable(path):
+    with readable(path):
         nrrd = path.name.lower().endswith((".nrrd", ".nhdr"))
         header = read_nrrd_header(path) if nrrd else read_meta_header(path)
         stored = header.data_path.stat().st_size - max(header.data_offset, 0)
@@ -45,20 +42,22 @@ def open_itk(path: Path) -> Source:
     affine = lps_affine(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     affine[:3] *= header.unit
     notes = check_affine(path, affine)
+    dtype = header.dtype.newbyteorder("=")
+    # The bytes and the held order; text takes about 64 bytes a number while it is split.
+    peak = 2 * header.claimed + (64 * header.count if header.encoding == "text" else 0)
     geometry = Geometry.from_file(shape, LPS_TO_RAS @ affine, dtype=header.dtype, format=header.format)
 
     def read() -> tuple[np.ndarray, tuple[str, ...]]:
-        with _readable(path):
-            _verify(path, header)
-        array = array_of(path, reader)
-        if header.components > 1:  # (z, y, x, c)
-            array = np.moveaxis(array, -1, 0)
-        array = array.T  # (i, j, k[, c])
-        array = array.reshape((*shape, channels) if channels > 1 else shape)
-        return array, non_finite_warning(array.T)
+        flat, notes = read_voxels(path, header)
+        if header.components > 1:
+            sizes = list(shape)
+            sizes.insert(header.component_axis, channels)
+            array = np.moveaxis(flat.reshape(sizes, order="F"), header.component_axis, -1)
+        else:
+            array = flat.reshape((*shape, channels) if channels > 1 else shape, order="F")
+        return array, notes + non_finite_warning(array.T)
 
-    # SimpleITK's image, numpy's copy of it and the held order.
-    return Source(path, geometry, channels, header.dtype, 3 * header.claimed, (*header.warnings, *notes), read=read)
+    return Source(path, geometry, channels, dtype, peak, (*header.warnings, *notes), read=read)
 
 
 def lps_affine(spacing: Any, origin: Any, direction: Any) -> np.ndarray:
@@ -104,7 +103,7 @@ def quiet(path: Path) -> Iterator[None]:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, TypeError, UnicodeError) as error:  # the latter: text that is not UTF-8
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[-1].split("): ")[-1].strip() if lines else "out of memory"
         raise VolumeError(f"{path} cannot be read ({reason}); {DAMAGED}") from error
@@ -117,56 +116,3 @@ def _shape(header: TextHeader) -> tuple[tuple[int, int, int], int]:
     if len(header.sizes) == 4:
         return (sizes[0], sizes[1], sizes[2]), sizes[3]
     return (sizes[0], sizes[1], sizes[2]), header.components
-
-
-def _verify(path: Path, header: TextHeader) -> None:
-    """Unpack the stream once to its end: length and checksum. Raw voxels were verified by the size of the file."""
-    if header.encoding == "raw":
-        return
-    with header.data_path.open("rb") as file:
-        file.seek(header.data_offset)
-        if header.encoding == "gzip":
-            got = _gzip_length(file, header.claimed)
-        elif header.encoding == "zlib":
-            got = _zlib_length(path, file, header.claimed)
-        else:
-            got = len(file.read().split()) * header.dtype.itemsize
-    if got < header.claimed:
-        raise VolumeError(
-            f"{path} is cut short: its header claims {header.claimed} bytes of voxels, but only {got} are there; {DAMAGED}"
-        )
-
-
-def _gzip_length(file: Any, claimed: int) -> int:
-    total = 0
-    with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-        while part := unpacked.read(CHUNK):
-            total += len(part)
-            if total > 2 * claimed + 2**30:
-                break
-    return total
-
-
-def _zlib_length(path: Path, file: Any, claimed: int) -> int:
-    unpacker = zlib.decompressobj(47)  # zlib or gzip, by its first bytes
-    total = 0
-    while not unpacker.eof and total <= 2 * claimed + 2**30:
-        part = unpacker.unconsumed_tail or file.read(CHUNK)
-        if not part:
-            raise VolumeError(f"{path} is cut short (its packed voxels end too early); {DAMAGED}")
-        total += len(unpacker.decompress(part, CHUNK))
-    return total
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except EOFError as error:
-        raise VolumeError(f"{path} is cut short (its packed voxels end too early); {DAMAGED}") from error
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise VolumeError(f"{path} is damaged (its packed voxels are wrong: {error}); {DAMAGED}") from error
-    except OSError as error:
-        raise VolumeError(
-            f"{path} cannot be read ({error.strerror or error}); check the drive and its rights"
-        ) from error

@@ -62,12 +62,13 @@ def read_meta_header(path: Path) -> TextHeader:
         raise VolumeError(f"{path} holds voxels of type {kind}; only volumes with one number a voxel can be used")
     warnings: list[str] = []
     _check_grid(path, fields, len(sizes), warnings)
-    name = fields["ElementDataFile"]
+    name = _need(path, fields, "ElementDataFile")
     local = name.upper() == "LOCAL"
     skip = integers(path, "HeaderSize", fields.get("HeaderSize", "0"))[0]
     packed, text = _true(fields, "CompressedData"), not _true(fields, "BinaryData", True)
     if skip < -1 or (skip and (packed or text or local)):
         raise VolumeError(f"{path} skips bytes before its voxels in a way that is not read here; save it anew")
+    swapped = _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB")
     factor, unit = UNITS.get(fields.get("DistanceUnits", "mm").lower(), (1.0, ""))
     if unit:
         warnings.append(f"the header gives lengths in {unit}; they were converted to mm")
@@ -76,7 +77,7 @@ def read_meta_header(path: Path) -> TextHeader:
         format="metaimage",
         sizes=tuple(sizes),
         components=1,
-        dtype=np.dtype(TYPES[kind]),
+        dtype=np.dtype((">" if swapped and not text else "<" if not text else "=") + TYPES[kind]),
         encoding="zlib" if packed else "text" if text else "raw",
         data_path=path if local else data_file(path, name),
         data_offset=-1 if skip == -1 else skip + (begin if local else 0),

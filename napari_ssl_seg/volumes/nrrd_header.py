@@ -54,7 +54,7 @@ def read_nrrd_header(path: Path) -> TextHeader:
         raise VolumeError(
             f"{path}: its header's sizes {sizes} are not {dimension} positive numbers; correct its header"
         )
-    domain, components = _axes(path, fields, sizes)
+    domain, counted = _axes(path, fields, sizes)
     _check_grid(path, fields, len(sizes), domain, warnings)
     text = _need(path, fields, "type").lower()
     code = next((code for code, names in TYPES.items() if text in names), None)
@@ -71,8 +71,9 @@ def read_nrrd_header(path: Path) -> TextHeader:
         image_io="NrrdImageIO",
         format="nrrd",
         sizes=tuple(sizes[axis] for axis in domain),
-        components=components,
-        dtype=np.dtype(code),
+        components=sizes[counted] if counted is not None else 1,
+        component_axis=counted or 0,
+        dtype=np.dtype(_endian(path, fields, code, encoding) + code),
         encoding=ENCODINGS[encoding],
         data_path=data_file(path, detached) if detached else path,
         data_offset=-1 if skip == -1 else (0 if detached else begin) + skip,
@@ -102,24 +103,36 @@ def _need(path: Path, fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
-def _axes(path: Path, fields: dict[str, str], sizes: list[int]) -> tuple[list[int], int]:
-    """Axes that are directions (two to four, the fourth is channels or time), and values in each voxel."""
+def _endian(path: Path, fields: dict[str, str], code: str, encoding: str) -> str:
+    endian = fields.get("endian", "").lower()
+    if code[1] == "1" or ENCODINGS[encoding] == "text":
+        return "="
+    if endian not in ("little", "big"):
+        raise VolumeError(f"{path}: its header does not say whether its voxels are little or big endian; save it anew")
+    return "<" if endian == "little" else ">"
+
+
+def _axes(path: Path, fields: dict[str, str], sizes: list[int]) -> tuple[list[int], int | None]:
+    """Axes that are directions (two to four, the fourth is channels or time), and one that lists values."""
     kinds = fields.get("kinds", " ".join(["domain"] * len(sizes))).lower().split()
     if len(kinds) != len(sizes):
         raise VolumeError(f"{path}: its header gives {len(kinds)} kinds for {len(sizes)} axes; correct its header")
-    domain, components = [], 1
+    domain: list[int] = []
+    counted: int | None = None
     for axis, (kind, size) in enumerate(zip(kinds, sizes, strict=True)):
         if kind in DOMAIN:
             domain.append(axis)
         elif kind in COUNTED or size == 1:
-            components *= size
+            if size > 1 and counted is not None:
+                raise VolumeError(f"{path} has two axes that list values; volumes have at most one, for channels")
+            counted = axis if size > 1 else counted
         else:
             raise VolumeError(
                 f"{path} holds {size} values of kind {kind!r} in each voxel; only volumes with one number a voxel can be used"
             )
-    if not 2 <= len(domain) <= 4 or (len(domain) == 4 and components > 1):
+    if not 2 <= len(domain) <= 4 or (len(domain) == 4 and counted is not None):
         raise VolumeError(f"{path} has {len(domain)} axes in space and time; volumes have three, or four with channels")
-    return domain, components
+    return domain, counted
 
 
 def _check_grid(path: Path, fields: dict[str, str], axes: int, domain: list[int], warnings: list[str]) -> None:

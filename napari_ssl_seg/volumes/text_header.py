@@ -30,7 +30,9 @@ class TextHeader:
     sizes
         Lengths of the spatial axes and of a fourth one, as SimpleITK will give them: two to four.
     components
-        Values in each voxel that count as channels (NRRD's list axes); 1 otherwise.
+        Values in each voxel that count as channels (a list axis of NRRD's); 1 otherwise.
+    component_axis
+        Which of the file's axes those are.
     dtype
         Type of the stored voxels.
     encoding
@@ -53,6 +55,7 @@ class TextHeader:
     encoding: str
     data_path: Path
     data_offset: int
+    component_axis: int = 0
     unit: float = 1.0
     warnings: tuple[str, ...] = ()
 

@@ -139,3 +139,21 @@ def test_colours_and_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "none.dcm").write_bytes(b"nothing" * 100)
     with pytest.raises(VolumeError, match="no DICOM"):
         read_volume(tmp_path / "none.dcm")
+
+
+def test_lengths_are_followed_before_gdcm_takes_memory(tmp_path: Path) -> None:
+    """One wrong byte in a length makes GDCM take gigabytes."""
+    series(tmp_path / "ct")
+    path = tmp_path / "ct" / "slice0.dcm"
+    good = path.read_bytes()
+    rows = good.index(b"\x28\x00\x10\x00")
+    pixels = good.index(b"\xe0\x7f\x10\x00")
+    for place, value, reason in [
+        (rows + 8, b"\xff\xff", "claims"),
+        (rows + 6, b"\x00\xf0", "claimed"),
+        (pixels + 4, b"\x00\x00\x00\xf0", "bytes of pixels are claimed"),
+        (132, b"\x69", "does not say how it is coded"),
+    ]:
+        path.write_bytes(good[:place] + value + good[place + len(value) :])
+        with pytest.raises(VolumeError, match=rf"slice0\.dcm.*{reason}"):
+            read_volume(path)

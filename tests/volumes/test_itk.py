@@ -129,12 +129,32 @@ def test_nrrd_headers_that_open_with_a_warning(tmp_path: Path, fields: str, warn
     assert np.array_equal(volume.geometry.to_source(volume.array), voxels(shape=SHAPE))
 
 
-def test_a_list_axis_is_a_fourth_one(tmp_path: Path) -> None:
-    array = voxels(shape=(3, *SHAPE))
-    fields = PLACED.replace("directions: ", "directions: none ") + "\nkinds: list domain domain domain"
-    volume = read_volume(nrrd(tmp_path / "case.nrrd", fields, array), four_d="time")
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_list_axis_is_a_fourth_one(tmp_path: Path, place: int) -> None:
+    array = voxels(shape=(*SHAPE, 3))
+    directions, kinds = ["(1,0,0)", "(0,2,0)", "(0,0,3.5)"], ["domain"] * 3
+    directions.insert(place, "none")
+    kinds.insert(place, "list")
+    fields = PLACED.replace("(1,0,0) (0,2,0) (0,0,3.5)", " ".join(directions)) + "\nkinds: " + " ".join(kinds)
+    volume = read_volume(nrrd(tmp_path / "case.nrrd", fields, np.moveaxis(array, -1, place)), four_d="time")
     assert volume.axes == "tzyx" and volume.spacing == (3.5, 2.0, 1.0)
-    assert np.array_equal(volume.geometry.to_source(volume.array), np.moveaxis(array, 0, -1))
+    assert np.array_equal(volume.geometry.to_source(volume.array), array)
+    by_itk = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "case.nrrd")))
+    assert np.array_equal(by_itk, np.transpose(array, (2, 1, 0, 3)))
+
+
+def test_big_endian_voxels(tmp_path: Path) -> None:
+    array = voxels(">i2", SHAPE)
+    path = nrrd(tmp_path / "case.nrrd", PLACED, array)
+    path.write_bytes(path.read_bytes().replace(b"endian: little", b"endian: big"))
+    head = "NDims = 3\nDimSize = 8 10 12\nElementSpacing = 1 1 1\nBinaryData = True\nBinaryDataByteOrderMSB = True\n"
+    head += "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    (tmp_path / "case.mha").write_bytes(head.encode() + array.tobytes(order="F"))
+    for name in ("case.nrrd", "case.mha"):
+        volume = read_volume(tmp_path / name)
+        assert volume.warnings == () and volume.array.dtype.isnative
+        assert np.array_equal(volume.geometry.to_source(volume.array), array)
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))).T, array)
 
 
 @pytest.mark.parametrize("name", ["case.mha", "case.nrrd"])

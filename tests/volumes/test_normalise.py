@@ -83,13 +83,13 @@ def test_channels_are_normalised_each_by_itself() -> None:
 
 
 def test_large_volumes_are_sampled_and_say_so() -> None:
-    array = np.random.default_rng(0).normal(size=(160, 256, 256)).astype(np.float32)
+    array = np.random.default_rng(0).random((124, 256, 256), np.float32)
     result = normalise(array)
     low, high = np.percentile(array, [1, 99])
     assert "every" in (result.note or "") and "th voxel" in (result.note or "")
     inside = (result.array > -1) & (result.array < 1)
     back = result.array[inside] * (high - low) / 2 + (high + low) / 2
-    assert np.abs(back - array[inside]).max() < 0.02
+    assert np.abs(back - array[inside]).max() < 0.002
 
 
 def test_mistakes_are_named() -> None:
