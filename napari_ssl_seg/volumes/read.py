@@ -157,7 +157,6 @@ def _held(source: Source, role: str) -> tuple[np.ndarray, tuple[str, ...]]:
     array, notes = source.read()
     if role == "label":
         array, more = as_labels(source.path, array)
-        # That a label map has no fractions is known by now, so what was said of voxels that are not finite is moot.
         notes = notes + more
     held = source.geometry.from_source(array)
     return np.ascontiguousarray(held), notes
