@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from napari_ssl_seg.errors import UserError
 
@@ -32,7 +32,7 @@ def download(name: str | None, out: str | None, accept_licence: bool) -> dict[st
     return {"name": name, "folder": str(folder), "licence": item.licence}
 
 
-def phantoms(out: str, kind: str, subjects: int, seed: int) -> dict[str, Any]:
+def phantoms(out: str, kind: Literal["cardiac", "abdomen"], subjects: int, seed: int) -> dict[str, Any]:
     """Make phantom scans with labels, ready for `create`."""
     from napari_ssl_seg.sample import write_phantom_study_files
 

@@ -85,11 +85,15 @@ def _devices(problems: list[Problem]) -> list[dict[str, Any]]:
         {
             "device": device.name,
             "title": device.title,
-            "free_gib": round(device.free_bytes / 2**30, 1),
-            "total_gib": round(device.total_bytes / 2**30, 1),
+            "free_gib": _gib(device.free_bytes),
+            "total_gib": _gib(device.total_bytes),
         }
         for device in found
     ]
+
+
+def _gib(size: int | None) -> float | None:
+    return None if size is None else round(size / 2**30, 1)
 
 
 def _opengl(problems: list[Problem]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_ssl_seg.errors import UserError
 
@@ -21,7 +21,7 @@ def create(
     seed: int,
     groups: str | None,
     normalisation: str,
-    four_d: str,
+    four_d: Literal["channels", "time"],
     sparse_labels: bool,
 ) -> dict[str, Any]:
     """Make a study; what could not be used is listed, the rest is in."""

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.study import Case
 
-COLUMNS = ("Case", "Size, spacing", "Split", "Labels", "")
+COLUMNS = ("Case", "Size · spacing", "Split", "Labels", "")
 CASE, SIZE, SPLIT, LABELS, FLAGS = range(5)
 SPLIT_WORDS = {
     "train": "train: pretraining and fine-tuning",
     "validation": "validation: chooses the best checkpoint",
     "test": "test: never used for training or for choosing a checkpoint",
 }
+FITTED_ROWS, PADDING = 300, 12
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 _NOWHERE = QModelIndex()
 
@@ -220,16 +221,26 @@ class CaseTable(QTableView):
         horizontal.setMinimumSectionSize(22)
         horizontal.setSectionResizeMode(CASE, QHeaderView.ResizeMode.Stretch)
         horizontal.setHighlightSections(False)
-        for column, text in (
-            (SIZE, "100×100×100 · 1×1×1"),
-            (SPLIT, "validation "),
-            (LABELS, "Labels  ▲"),
-            (FLAGS, "⚠ "),
-        ):
+        for column in (SIZE, SPLIT, LABELS, FLAGS):
             horizontal.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            self.setColumnWidth(column, metrics.horizontalAdvance(text) + 8)
+        self.fit()
         self.doubleClicked.connect(self._open)
         self.activated.connect(self._open)
+
+    def set_cases(self, cases: Sequence[Case]) -> None:
+        """Show these, in columns as narrow as they allow: the names get the rest."""
+        self.cases.set_cases(cases)
+        self.fit()
+
+    def fit(self) -> None:
+        """Fit the columns to what they hold (to the first few hundred cases: a table of 100,000 opens as fast)."""
+        metrics, rows = self.fontMetrics(), range(min(FITTED_ROWS, self.cases.rowCount()))
+        for column in (SIZE, SPLIT):
+            texts = {self.cases.index(row, column).data() for row in rows} | {"train"}
+            self.setColumnWidth(column, max(metrics.horizontalAdvance(text) for text in texts) + PADDING)
+        self.setColumnWidth(LABELS, metrics.horizontalAdvance("Labels") + PADDING)
+        self.setColumnWidth(FLAGS, metrics.horizontalAdvance("⚠") + PADDING)
+        self.setColumnHidden(FLAGS, not any(self.cases.case_at(row).warnings for row in rows))
 
     def selected_case(self) -> str | None:
         """Id of the selected case."""

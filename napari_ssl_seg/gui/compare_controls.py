@@ -114,7 +114,8 @@ class SliceOrder(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._case: CaseComparison | None = None
-        self._metric, self._label = "dice", None
+        self._metric = "dice"
+        self._label: int | None = None
         self.order = ChoiceField([])
         refill(
             self.order, [("worst first", WORST), ("most disputed first", DISAGREEMENT), ("in their order", IN_ORDER)]

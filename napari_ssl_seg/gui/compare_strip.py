@@ -44,6 +44,6 @@ class CompareStrip(QWidget):
                 if np.isfinite(values).any():
                     lines.append(PlotLine(method.entry.title, method.entry.color, steps, values))
         self.plot.set_title(f"{METRIC_WORDS[metric]}, {class_name}" if lines else "")
-        self.plot.set_y_range((0.0, 1.0) if metric == "dice" else None)
+        self.plot.set_y_range((0.0, 1.03) if metric == "dice" else None)
         self.plot.set_marks(np.array([row[0] for row in case.worst_first(metric, label)[:MARKED]] if case else []))
         self.plot.set_lines(lines, now=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["side by side", "overlay", "blink"]
 MODES: tuple[Mode, ...] = ("side by side", "overlay", "blink")
-ERROR_COLORS = {1: "#D81B60", 2: "#1E88E5", 3: "#FFC107"}
+ERROR_COLORS: dict[int | None, str] = {1: "#D81B60", 2: "#1E88E5", 3: "#FFC107"}
 """Missed, extra, other class: fixed, and told apart with every kind of colour vision."""
 ERROR_WORDS = {1: "missed", 2: "extra", 3: "other class"}
 REFERENCE = "reference"
@@ -214,7 +214,7 @@ class CompareView:
             border_color="transparent",
             text={
                 "string": "{caption}",
-                "size": 10,
+                "size": 9,
                 "color": mix(cell.color, "#ffffff", 0.45),
                 "anchor": "lower_left",
             },

@@ -353,7 +353,7 @@ class _Axis(QWidget):
 
     def set_ticks(self, ticks: list[float], scale: Scale, label: str = "") -> None:
         step = min((b - a for a, b in pairwise(ticks)), default=1.0)
-        positions = scale.pixels(np.array(ticks)) if ticks else []
+        positions = scale.pixels(np.array(ticks, dtype=float))
         texts = [tick_text(tick, tick if scale.log else step) for tick in ticks]
         new = [(float(position), text) for position, text in zip(positions, texts, strict=True)]
         if (new, label) != (self._ticks, self._label):

@@ -95,6 +95,8 @@ class SSLDock(QWidget):
             # As wide as the panel, whatever its parts would like: nothing is cut off at the right, nothing scrolls sideways.
             widget.setMinimumWidth(NARROW)
             page.setWidget(widget)
+            if hasattr(widget, "next_asked"):
+                widget.next_asked.connect(lambda: self.show_tab(index + 1))
         return page.widget()
 
     def show_tab(self, index: int) -> Any:

@@ -315,8 +315,15 @@ class PretextTab(QWidget):
         if not self._warm:
             self._warm = True
             run(warm_up, owner=self)
-        if self._answer is None:
+        self._views.bring_back()
+        place = (self._workbench.case_id, self._workbench.slice_index)
+        if self._answer is None or (self._answer.request.case_id, self._answer.request.slice_index) != place:
             self.ask(now=True)
+
+    def hideEvent(self, event: Any) -> None:
+        super().hideEvent(event)
+        if not event.spontaneous():  # another tab is looked at: the scan is to be seen again
+            self._views.set_aside()
 
     @property
     def busy(self) -> bool:
@@ -384,6 +391,8 @@ class PretextTab(QWidget):
                 chip = QLabel(text)
                 mark(chip, "chip")
                 self._chip_layout.addWidget(chip)
+        self._chip_layout.invalidate()
+        self.chips.updateGeometry()
 
     def _bring_to_front(self, name: str) -> None:
         self._views.bring_to_front(name)

@@ -54,6 +54,8 @@ class ScoreTableView(QWidget):
         self.grid.setSortingEnabled(True)
         self.grid.setAlternatingRowColors(False)
         self.grid.verticalHeader().hide()
+        self.grid.verticalHeader().setMinimumSectionSize(0)
+        self.grid.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         self.grid.setAccessibleName("Scores by method and class")
         head = QHBoxLayout()
         head.addWidget(self.metric)
@@ -117,8 +119,10 @@ class ScoreTableView(QWidget):
                 item.setFont(font)
                 self.grid.setItem(line, column, item)
             total = found[run, labels[-1]]
-            self.grid.setItem(line, len(labels) + 1, _Number(str(total["n"]), total["n"]))
-            self.grid.setItem(line, len(labels) + 2, _Number(str(total["missed"]), total["missed"]))
+            for column, name in enumerate(("n", "missed"), start=len(labels) + 1):
+                item = _Number(str(total[name]), total[name])
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.grid.setItem(line, column, item)
         self.grid.setSortingEnabled(True)
         header = self.grid.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

@@ -64,6 +64,7 @@ class FilledPage(QWidget):
     """The table of cases, a filter, and what was left out at import."""
 
     new_asked = Signal()
+    next_asked = Signal()
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
@@ -79,7 +80,6 @@ class FilledPage(QWidget):
         self.filter_edit.setClearButtonEnabled(True)
         self.table = CaseTable()
         self.open_button = QPushButton("Open case")
-        self.open_button.setToolTip("Show the selected case in the viewer (double click does the same)")
         mark(self.open_button, "primary")
         self.problems_button = QToolButton()
         self.problems_button.setCheckable(True)
@@ -89,13 +89,16 @@ class FilledPage(QWidget):
         self.problems.setMaximumHeight(150)
         self._lay_out()
         self.table.opened.connect(self.open_case)
-        self.open_button.clicked.connect(lambda: self.open_case(self.table.selected_case()))
+        self.open_button.clicked.connect(self._step)
+        selection = self.table.selectionModel()
+        assert selection is not None
+        selection.currentRowChanged.connect(lambda *_: self._show_step())
         self.filter_edit.textChanged.connect(self.table.filter.set_text)
         self.filter_edit.returnPressed.connect(self._open_first)
         self.switch_button.clicked.connect(self.new_asked)
         self.problems_button.toggled.connect(self._show_problems)
         workbench.study_changed.connect(self.show_study)
-        workbench.case_changed.connect(self.table.select_case)
+        workbench.case_changed.connect(self._case_changed)
         self.show_study(workbench.study)
 
     def _lay_out(self) -> None:
@@ -116,7 +119,7 @@ class FilledPage(QWidget):
     def show_study(self, study: Study | None) -> None:
         """Fill everything in."""
         cases = self._workbench.cases
-        self.table.cases.set_cases(cases)
+        self.table.set_cases(cases)
         self.filter_edit.clear()
         if study is None:
             return
@@ -124,6 +127,7 @@ class FilledPage(QWidget):
         self.name_label.setToolTip(str(study.folder))
         self.split_label.setText(words.split_line(cases))
         self.table.selectRow(0)
+        self._show_step()
         problems = list(study.problems)
         self.problems.clear()
         for problem in problems:
@@ -136,6 +140,31 @@ class FilledPage(QWidget):
         number = self.problems.count()
         self.problems_button.setText(("▾ " if shown else "▸ ") + f"{words.count(number, 'file')} left out at import")
         self.problems.setVisible(shown and number > 0)
+
+    def _case_changed(self, case_id: str | None) -> None:
+        self.table.select_case(case_id)
+        self._show_step()
+
+    @property
+    def _is_open(self) -> bool:
+        selected = self.table.selected_case()
+        return selected is not None and selected == self._workbench.case_id
+
+    def _show_step(self) -> None:
+        """The filled button is the next step: open the selected case; once it is open, look at pretexts."""
+        self.open_button.setText("Next: look at pretexts" if self._is_open else "Open case")
+        self.open_button.setToolTip(
+            "Go to the tab 2 Pretext"
+            if self._is_open
+            else "Show the selected case in the viewer, as a double click does"
+        )
+        self.open_button.setEnabled(self.table.selected_case() is not None)
+
+    def _step(self) -> None:
+        if self._is_open:
+            self.next_asked.emit()
+        else:
+            self.open_case(self.table.selected_case())
 
     def open_case(self, case_id: str | None) -> None:
         """Look at a case."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -40,7 +40,9 @@ POLL_MILLISECONDS = 200
 
 
 class StudyTab(QWidget):
-    """Shows the page that fits; all that it does goes through the workbench."""
+    """Shows the page that fits; all that it does goes through the workbench. ``next_asked``: on to the next tab."""
+
+    next_asked = Signal()
 
     def __init__(self, workbench: Workbench, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,7 +55,7 @@ class StudyTab(QWidget):
         for page in (self.empty, self.form, self.samples, self.busy, self.filled):
             self.pages.addWidget(page)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(4, 8, 4, 4)
         layout.addWidget(self.pages)
         self._poll = QTimer(self)
         self._poll.setInterval(POLL_MILLISECONDS)
@@ -72,6 +74,7 @@ class StudyTab(QWidget):
         self.samples.chosen.connect(self._make_sample)
         self.samples.cancelled.connect(self._back)
         self.busy.cancel_button.clicked.connect(self.cancel)
+        self.filled.next_asked.connect(self.next_asked)
         self.filled.new_asked.connect(lambda: self.pages.setCurrentWidget(self.empty))
         self.empty.back_button.clicked.connect(self._back)
         self._workbench.study_changed.connect(self._show_study)

@@ -60,7 +60,7 @@ def take_screenshots(
         if states:
             shot("1-study-empty")
             _study_states(tour, shot)
-        tour.dock.open_study(study_folder)
+        tour.dock.open_study(Path(study_folder))
         tour.settle()
         if tour.dock.workbench.study is None:
             raise RuntimeError(tour.dock.messages.text or f"{study_folder} did not open")

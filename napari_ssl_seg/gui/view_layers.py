@@ -23,6 +23,7 @@ class ViewLayers:
         self._viewer = viewer
         self._opacity: dict[str, float] = {}
         self._hidden: list[Layer] = []
+        self._aside: list[Layer] = []
 
     # -- showing --------------------------------------------------------------------------------------------------
     def show(self, answer: InspectionAnswer) -> None:
@@ -69,7 +70,7 @@ class ViewLayers:
 
     def clear(self) -> None:
         """Take all of them away."""
-        self._opacity, self._hidden = {}, []
+        self._opacity, self._hidden, self._aside = {}, [], []
         layers_.remove_own(self._viewer, self.layers())
 
     # -- which one is in front ------------------------------------------------------------------------------------
@@ -109,6 +110,20 @@ class ViewLayers:
     def visible_views(self) -> list[str]:
         """Names of the views that are visible."""
         return [str((layers_.layer_tag(layer) or {}).get("role")) for layer in self.layers() if layer.visible]
+
+    # -- while another tab is looked at ---------------------------------------------------------------------------
+    def set_aside(self) -> None:
+        """Hide them all, and remember which were visible."""
+        self._aside = [layer for layer in self.layers() if layer.visible]
+        for layer in self._aside:
+            layer.visible = False
+
+    def bring_back(self) -> None:
+        """Show again what was set aside."""
+        for layer in self._aside:
+            if layer in self._viewer.layers:
+                layer.visible = True
+        self._aside = []
 
     # -- while a new one is made ----------------------------------------------------------------------------------
     def dim(self, dimmed: bool) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_ssl_seg.volumes import Geometry
 
 METRICS = ("dice", "assd")
+BEST = "★"
+"""Stands before the name of the method that is best on a slice."""
+TITLE_LENGTH = 26
+"""Longer names are cut in captions: a cell is narrow."""
 METRIC_WORDS = {"dice": "Dice", "assd": "ASSD"}
 
 
@@ -136,15 +140,17 @@ class CaseComparison:
     def captions(self, method: int, label: int | None = None) -> list[str]:
         """What is written in the method's cell on each slice: its name, this slice, the volume; the best is marked."""
         compared = self.methods[method]
-        volume = caption_numbers(self.of_volume(method, "dice", label), self.of_volume(method, "assd", label))
+        whole = caption_numbers(self.of_volume(method, "dice", label), self.of_volume(method, "assd", label))
         dice, assd = (self.by_slice(method, metric, label) for metric in METRICS)
         best = self.best("dice", label)
         lines = []
+        title = compared.entry.title
+        title = title if len(title) <= TITLE_LENGTH else f"{title[: TITLE_LENGTH - 1].rstrip()}…"
         for index in range(self.n_slices):
-            mark = "  ★ best here" if best[index] == method else ""
+            mark = f"{BEST} " if best[index] == method else ""
             here = caption_numbers(dice[index], assd[index]) if compared.slices is not None else "no reference"
-            tail = f"\nvolume {volume}" if compared.slices is not None else ""
-            lines.append(f"{compared.entry.title}{mark}\n{here}{tail}")
+            tail = f"\nvolume {whole.replace('Dice ', '').replace('ASSD ', '')}" if compared.slices is not None else ""
+            lines.append(f"{mark}{title}\n{here}{tail}")
         return lines
 
     def rows(self) -> list[dict[str, Any]]:

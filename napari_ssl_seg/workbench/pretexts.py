@@ -188,11 +188,20 @@ def layer_array(view: View, dims: int) -> np.ndarray:
 def chips(stats: Mapping[str, float], partners: tuple[str, ...] = (), views: tuple[View, ...] = ()) -> list[str]:
     """Named numbers in words: ``share masked 75 %``, ``boxes 40``, ``donor hippocampus_007``."""
     found = [f"donor {partner}" for partner in dict.fromkeys(partners)]
-    found += [f"{name.replace('_', ' ')} {number(name, value)}" for name, value in stats.items()]
+    found += [f"{name.replace('_', ' ')} {text}" for name, text in _joined(stats).items()]
     for view in views:
         if view.kind == "table" and isinstance(view.data, Mapping):
             found += [f"{view.name} {row} {number(str(row), value)}" for row, value in view.data.items()]
     return found
+
+
+def _joined(stats: Mapping[str, float]) -> dict[str, str]:
+    """Numbers as text; those that differ by their axis only (``block_z``, ``block_y``, ``block_x``) as one: ``8×8×16``."""
+    found: dict[str, list[str]] = {}
+    for name, value in stats.items():
+        stem, _, axis = name.rpartition("_")
+        found.setdefault(stem if axis in ("z", "y", "x") and stem else name, []).append(number(name, value))
+    return {name: "×".join(texts) for name, texts in found.items()}
 
 
 def number(name: str, value: float) -> str:
