@@ -76,7 +76,7 @@ def test_captions_follow_the_slice_by_themselves(window):
     here = [str(text) for text, at in zip(captions.features["caption"], captions.data, strict=True) if at[0] == 4]
     assert len(here) == 1 and here[0].startswith("scratch\nDice 0.")
     assert captions.text.visible
-    assert "best here" in own(viewer, "scores")[2].features["caption"][4]
+    assert own(viewer, "scores")[2].features["caption"][4].startswith("★ pretrained")
 
 
 def test_curve_cursor_and_click_are_tied_to_the_slider(window, qtbot):
@@ -145,7 +145,7 @@ def test_class_and_metric_choose_the_numbers(window):
     np.testing.assert_allclose(tab.strip.plot.lines[0].y, tab._case.by_slice(0, "assd", 1))
     assert "ASSD" in tab.order.list.item(0).text() and "mm" in tab.order.list.item(0).text()
     volume = tab._case.of_volume(0, "dice", 1)
-    assert f"volume Dice {volume:.3f}" in own(viewer, "scores")[1].features["caption"][0]
+    assert f"volume {volume:.3f}" in own(viewer, "scores")[1].features["caption"][0]
 
 
 def test_ticks_choose_the_methods_and_the_table_has_them_all(window, qtbot):

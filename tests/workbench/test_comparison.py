@@ -66,8 +66,8 @@ def test_best_worst_and_disagreement(comparison):
 def test_captions_mark_the_best_and_say_what_is_not_defined(comparison):
     case = comparison.read("case_0", comparison.entries)
     empty, full = 0, 4
-    assert case.captions(1)[full].startswith("scratch (2)  ★ best here\nDice 1.000  ASSD 0.00 mm\nvolume Dice 1.000")
-    assert case.captions(0)[empty].startswith("scratch\nDice –  ASSD –\nvolume Dice 0.")
+    assert case.captions(1)[full].startswith("★ scratch (2)\nDice 1.000  ASSD 0.00 mm\nvolume 1.000  0.00 mm")
+    assert case.captions(0)[empty].startswith("scratch\nDice –  ASSD –\nvolume 0.")
     assert caption_numbers(float("nan"), 1.234) == "Dice –  ASSD 1.23 mm"
 
 
