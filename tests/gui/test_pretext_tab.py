@@ -193,7 +193,15 @@ def test_another_case_forgets_the_views_of_the_first(tab: PretextTab, dock: SSLD
     assert all(layer.name.startswith("head_002 | ") for layer in layers.own_layers(dock.viewer))
 
 
-def test_nothing_is_computed_while_another_tab_is_looked_at(tab: PretextTab, dock: SSLDock) -> None:
+def test_while_another_tab_is_looked_at_nothing_is_computed_and_the_scan_is_seen(
+    tab: PretextTab, dock: SSLDock, settle: Any
+) -> None:
     dock.show_tab(0)
+    assert not any(layer.visible for layer in views(dock).values())
+    assert dock.case_view.image_layer().visible
     dock.workbench.set_slice(1)
     assert not tab.busy
+    dock.show_tab(PRETEXT)
+    settle(lambda: not tab.busy)
+    assert [name for name, layer in views(dock).items() if layer.visible] == ["masked"]
+    assert views(dock)["masked"].translate[0] == pytest.approx(dock.case_view.image_layer().translate[0] + 3.0)

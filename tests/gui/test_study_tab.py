@@ -124,6 +124,19 @@ def test_a_double_click_opens_image_and_labels_in_place(
     assert dock.viewer.dims.current_step[0] == dock.workbench.slice_index
 
 
+def test_the_filled_button_is_the_next_step(dock: SSLDock, tab: StudyTab, study: Study, settle: Any) -> None:
+    dock.workbench.set_study(study)
+    button = tab.filled.open_button
+    assert button.text() == "Open case" and button.isEnabled()
+    button.click()
+    assert dock.workbench.case_id == "head_000" and button.text() == "Next: look at pretexts"
+    button.click()
+    assert dock.tabs.currentIndex() == 1
+    tab.filled.table.selectRow(3)
+    assert button.text() == "Open case"
+    settle(lambda: not dock.case_view.busy and not dock.tab(1).busy)
+
+
 def test_another_case_takes_the_place_of_the_first_and_the_users_layers_stay(
     dock: SSLDock, study: Study, settle: Any
 ) -> None:

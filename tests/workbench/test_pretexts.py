@@ -118,6 +118,7 @@ def test_numbers_are_shown_as_their_name_wants(name: str, value: float, text: st
 def test_chips_name_donors_and_tables() -> None:
     table = View("dice", "Dice", "table", {"class 1": 0.5})
     assert chips({"share_masked": 0.7}, ("b", "b"), (table,)) == ["donor b", "share masked 70 %", "dice class 1 0.5"]
+    assert chips({"block_z": 8.0, "block_y": 8.0, "block_x": 16.0, "x": 1.0}) == ["block 8×8×16", "x 1"]
 
 
 def test_runs_that_fit_are_those_of_the_method_with_something_saved(tmp_path: Path) -> None:
