@@ -74,10 +74,11 @@ def open_study(data: Path, out: Path) -> tuple[Study, str]:
     folder = out / "study"
     if (folder / "study.db").exists():
         return Study.open(folder), name
-    return (
-        Study.create(folder, images=data / "images", labels=data / "labels", split=(70, 8, 22), seed=0),
-        name,
-    )
+    split = (70, 8, 22)
+    if name == "hippocampus":
+        images, labels, classes = data / "images", data / "labels", {1: "anterior", 2: "posterior"}
+        return Study.create(folder, images=images, labels=labels, split=split, seed=0, classes=classes), name
+    return Study.create(folder, images=data, split=split, seed=0), name
 
 
 def results(study: Study, protocol: Protocol, outcome: Outcome, data_name: str, seconds: float) -> dict[str, Any]:

@@ -12,24 +12,21 @@ from napari_ssl_seg.errors import UserError
 def download(name: str | None, out: str | None, accept_licence: bool) -> dict[str, Any]:
     """Fetch a public set; without a name, list those known."""
     from napari_ssl_seg.commands.text import follow
-    from napari_ssl_seg.sample import fetch, list_datasets
+    from napari_ssl_seg.sample import fetch, get_dataset, list_datasets
 
-    known = list_datasets()
     if name is None:
         return {
             "datasets": [
                 {"name": key, "title": item.title, "megabytes": round(item.size / 1e6), "licence": item.licence}
-                for key, item in known.items()
+                for key, item in list_datasets().items()
             ]
         }
-    if name not in known:
-        raise UserError(f"no data set is called {name!r}; known are {', '.join(known)}")
-    item = known[name]
-    print(f"{item.title}: {item.size / 1e6:.0f} MB from {item.url}\nlicence: {item.licence}", file=sys.stderr)
+    item = get_dataset(name)
+    print(item.notice(), file=sys.stderr)
     if not accept_licence and not _agreed():
         raise UserError("the licence was not agreed to; add --accept-licence")
-    folder = follow(fetch(name, Path(out or ".")))
-    return {"name": name, "folder": str(folder), "licence": item.licence}
+    folder = follow(fetch(item, Path(out or ".")))
+    return {"name": item.name, "folder": str(folder), "licence": item.licence}
 
 
 def phantoms(out: str, kind: Literal["cardiac", "abdomen"], subjects: int, seed: int) -> dict[str, Any]:

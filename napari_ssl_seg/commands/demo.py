@@ -71,8 +71,7 @@ def _study(folder: Path) -> Study:
 
     if (folder / "study.db").exists():
         return Study.open(folder)
-    source = bundled_study_source("cardiac")
-    return Study.create(folder, images=source / "images", labels=source / "labels", split=(60, 10, 30), seed=SEED)
+    return Study.create(folder, images=bundled_study_source("cardiac"), split=(60, 10, 30), seed=SEED)
 
 
 def _draw_pretexts(study: Study, folder: Path) -> list[Path]:
