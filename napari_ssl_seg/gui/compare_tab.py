@@ -18,13 +18,11 @@ from napari_ssl_seg.gui.compare_view import CompareView
 from napari_ssl_seg.gui.curves import plot_colors
 from napari_ssl_seg.gui.fields import ChoiceField
 from napari_ssl_seg.gui.method_list import MethodList, MethodRow
+from napari_ssl_seg.gui.predict_bar import PredictBar
 from napari_ssl_seg.gui.strip import StripDock
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.training.events import drain
 from napari_ssl_seg.workbench.comparison import Comparison, mean_scores
-from napari_ssl_seg.workbench.predicting import predict_missing
-from napari_ssl_seg.workbench.state import JobLine
-from napari_ssl_seg.workbench.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.workbench import Workbench
     from napari_ssl_seg.workbench.compared_case import CaseComparison, Entry
-    from napari_ssl_seg.workbench.predicting import PredictionProgress
 
 FIRST_TICKED = 3
 """So many of the latest runs are ticked when nothing was chosen yet."""
@@ -54,7 +51,6 @@ class CompareTab(QWidget):
         self.strip = CompareStrip()
         self._case: CaseComparison | None = None
         self._active = False
-        self._predicting: workers.Task | None = None
         self._make()
         self._reader = workers.LatestOnly(self._read, self._show, self._failed, on_busy=self._busy, owner=self)
         self._scorer = workers.LatestOnly(self._score, self._scored, workbench.fail, owner=self)
@@ -78,10 +74,7 @@ class CompareTab(QWidget):
         self.case_choice.setToolTip("The scan to compare on; those of the test split were never trained on")
         self.list = MethodList()
         self.list.setMinimumHeight(90)
-        self.predict_button = QPushButton()
-        mark(self.predict_button, "primary")
-        self.predict_split = QPushButton()
-        mark(self.predict_split, "quiet")
+        self.predicting = PredictBar(self._workbench, self.comparison)
         self.add_button = QPushButton("Add predictions …")
         self.add_button.setToolTip("A folder of label maps made elsewhere, named after the scans")
         mark(self.add_button, "quiet")
@@ -103,8 +96,7 @@ class CompareTab(QWidget):
         body.addLayout(case_row)
         body.addWidget(self.list, 2)
         body.addLayout(buttons)
-        body.addWidget(self.predict_button)
-        body.addWidget(self.predict_split, 0, Qt.AlignmentFlag.AlignLeft)
+        body.addWidget(self.predicting)
         body.addWidget(self.controls)
         body.addWidget(self.status)
         body.addWidget(self.order, 3)
@@ -126,8 +118,7 @@ class CompareTab(QWidget):
         self.controls.changed.connect(self._controls_changed)
         self.order.asked.connect(self.go_to)
         self.strip.plot.clicked.connect(lambda value: self.go_to(int(value)))
-        self.predict_button.clicked.connect(lambda: self.predict([self._workbench.case_id or ""]))
-        self.predict_split.clicked.connect(lambda: self.predict(self._split_cases()))
+        self.predicting.ended.connect(lambda: self._request(scores=True))
         self.add_button.clicked.connect(self._add_folder)
         self._viewer.dims.events.current_step.connect(self._step_changed)
         self._viewer.dims.events.order.connect(self._order_changed)
@@ -248,7 +239,7 @@ class CompareTab(QWidget):
         else:
             self._reader.submit((case_id, chosen, self._axis()))
         if scores and self.comparison.entries:
-            self._scorer.submit((self.comparison.entries, self._split()))
+            self._scorer.submit((self.comparison.entries, self.predicting.split))
 
     def _read(self, question: tuple[str, list[Entry], int]) -> CaseComparison:
         return self.comparison.read(*question)
@@ -285,7 +276,7 @@ class CompareTab(QWidget):
             self._draw()
         self._show_numbers()
         self._say_status()
-        self._offer_prediction()
+        self.predicting.offer()
 
     def _draw(self) -> None:
         if self._case is not None:
@@ -314,58 +305,6 @@ class CompareTab(QWidget):
             text = f"{case.case_id} has no labels: predictions can be looked at, and not scored."
         self.status.setText(text)
         self.status.setVisible(bool(text))
-
-    # -- predicting -----------------------------------------------------------------------------------------------
-    def _split(self) -> str:
-        return "test" if any(case.split == "test" and case.label for case in self._workbench.cases) else "all"
-
-    def _split_cases(self) -> list[str]:
-        return [case.id for case in self._workbench.cases if self._split() in ("all", case.split)]
-
-    def _offer_prediction(self) -> None:
-        case_id = self._workbench.case_id
-        here = self.comparison.missing([case_id]) if case_id is not None else {}
-        everywhere = sum(len(cases) for cases in self.comparison.missing(self._split_cases()).values())
-        busy = self._predicting is not None
-        self.predict_button.setVisible(bool(here) or busy)
-        self.predict_button.setEnabled(not busy)
-        self.predict_button.setText("Predicting …" if busy else f"Predict this scan with {count(len(here), 'method')}")
-        self.predict_split.setVisible(everywhere > 0 and not busy)
-        self.predict_split.setText(f"Predict all {self._split()} scans ({everywhere} missing)")
-
-    def predict(self, cases: Sequence[str]) -> None:
-        """Make what the ticked runs have not predicted of these cases, in a worker."""
-        study, missing = self._workbench.study, self.comparison.missing(cases)
-        if study is None or not missing or self._predicting is not None:
-            return
-        self._predicting = workers.run(
-            predict_missing,
-            study,
-            missing,
-            on_yield=self._predicted,
-            on_error=self._workbench.fail,
-            on_done=self._prediction_ended,
-            owner=self,
-        )
-        self._workbench.set_job(JobLine(text="predict", stop=self._predicting.cancel))
-        self._offer_prediction()
-
-    def _predicted(self, progress: PredictionProgress) -> None:
-        if self._predicting is not None:
-            job = JobLine(
-                f"predict {progress.title}",
-                progress.fraction,
-                progress.seconds_left,
-                "running",
-                self._predicting.cancel,
-            )
-            self._workbench.set_job(job)
-
-    def _prediction_ended(self) -> None:
-        self._predicting = None
-        self._workbench.set_job(None)
-        self._offer_prediction()
-        self._request(scores=True)
 
     # -- looking --------------------------------------------------------------------------------------------------
     def _controls_changed(self) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import html
 import time
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QRectF, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QPainter
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from napari_ssl_seg.gui.plot_scale import Scale, segments, spaced, span, thin, tick_text
+from napari_ssl_seg.gui.plot_axis import Axis
+from napari_ssl_seg.gui.plot_scale import Scale, segments, spaced, span, thin
 
 FASTEST_SECONDS = 0.2
 """Never more than five drawings a second."""
@@ -113,7 +113,7 @@ class CurvePlot(QWidget):
         head.addWidget(self._legend, 1)
         head.addWidget(self._log_button)
 
-        self._left, self._below = _Axis(vertical=True), _Axis(vertical=False)
+        self._left, self._below = Axis(vertical=True), Axis(vertical=False)
         self._holder = QWidget()
         self._holder.setMinimumSize(120, 60)
         self._holder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -330,54 +330,6 @@ class CurvePlot(QWidget):
             parts.append(f'<span style="color:{line.color}">{mark}</span>&nbsp;{text.replace(" ", "&nbsp;")}')
         self._legend.setText(" &nbsp; ".join(parts))
         self._legend.setToolTip("\n".join(line.name for line in self._lines))
-
-
-class _Axis(QWidget):
-    """Tick labels beside or below the lines."""
-
-    def __init__(self, *, vertical: bool) -> None:
-        super().__init__()
-        self._vertical = vertical
-        self._ticks: list[tuple[float, str]] = []
-        self._label = ""
-        self._color = QColor("#f0f1f2")
-        metrics = self.fontMetrics()
-        if vertical:
-            self.setFixedWidth(metrics.horizontalAdvance("0.0000") + 4)
-        else:
-            self.setFixedHeight(metrics.height() + 2)
-
-    def set_color(self, color: str) -> None:
-        self._color = QColor(color)
-        self.update()
-
-    def set_ticks(self, ticks: list[float], scale: Scale, label: str = "") -> None:
-        step = min((b - a for a, b in pairwise(ticks)), default=1.0)
-        positions = scale.pixels(np.array(ticks, dtype=float))
-        texts = [tick_text(tick, tick if scale.log else step) for tick in ticks]
-        new = [(float(position), text) for position, text in zip(positions, texts, strict=True)]
-        if (new, label) != (self._ticks, self._label):
-            self._ticks, self._label = new, label
-            self.update()
-
-    def paintEvent(self, event: object) -> None:
-        painter = QPainter(self)
-        painter.setPen(self._color)
-        metrics = self.fontMetrics()
-        if self._vertical:
-            for y, text in self._ticks:
-                top = min(max(y - metrics.height() / 2, 0.0), self.height() - metrics.height())
-                box = QRectF(0.0, top, self.width() - 4.0, metrics.height())
-                painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
-        else:
-            label_width = metrics.horizontalAdvance(self._label) + 6
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._label)
-            for x, text in self._ticks:
-                wide = metrics.horizontalAdvance(text)
-                left = max(x - wide / 2, 0.0)
-                if left + wide < self.width() - label_width:
-                    painter.drawText(QRectF(left, 0.0, wide + 2.0, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
-        painter.end()
 
 
 def plot_colors(theme: str) -> PlotColors:

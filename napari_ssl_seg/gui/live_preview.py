@@ -13,6 +13,7 @@ from napari_ssl_seg.gui.layers import (
     class_colours,
     find_own,
     layer_name,
+    layer_tag,
     own_layers,
     remove_own,
     show_image,
@@ -20,7 +21,7 @@ from napari_ssl_seg.gui.layers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari.components import ViewerModel
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.workbench.run_progress import RunProgress
 
 GROUP = "live"
+PREFERRED = ("labels", "predicted", "prediction", "pasted", "restored", "output")
+"""Which of a pretext's views is shown: what the network makes of it, first of all."""
 
 
 class LivePreview:
@@ -66,33 +69,45 @@ class LivePreview:
             arrays = _read(run, str(event.data["file"]))
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, UserError):
             return  # the next preview replaces it in a few seconds
-        placement = slice_placement(case, int(event.data.get("axis") or 0), int(event.data.get("index") or 0))
-        tag = {"case": case.id, "role": "live preview", "group": GROUP}
+        chosen = next((name for name in PREFERRED if name in arrays), None) or next(reversed(arrays), None)
+        if chosen is None:
+            return
+        axis, data = int(event.data.get("axis") or 0), arrays[chosen]
         name = layer_name(case.id, "live preview")
         known = find_own(self._viewer, name)
-        options: dict[str, Any] = {"placement": placement, "tag": tag, "visible": known.visible if known else True}
-        if "labels" in arrays:
-            data = as_slice(arrays["labels"], int(event.data.get("axis") or 0))
-            show_labels(self._viewer, name, data, colours=class_colours(self._workbench.classes), **options)
-        elif arrays:
-            image = np.asarray(next(reversed(arrays.values())), np.float32)
-            while image.ndim > 3 or (image.ndim == 3 and image.shape[0] <= 4):
-                image = image[0]
-            show_image(self._viewer, name, as_slice(image, int(event.data.get("axis") or 0)), **options)
+        options: dict[str, Any] = {
+            "placement": slice_placement(self._base(case), axis, event.data),
+            "tag": {"case": case.id, "role": "live preview", "group": GROUP},
+            "visible": known.visible if known else True,
+        }
+        picture = np.expand_dims(data, axis) if data.ndim == 2 else data
+        if chosen == "labels":
+            show_labels(self._viewer, name, picture, colours=class_colours(self._workbench.classes), **options)
+        elif np.issubdtype(data.dtype, np.floating):
+            show_image(self._viewer, name, picture, **options)
+        else:
+            show_labels(self._viewer, name, picture, **options)
+
+    def _base(self, case: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Scale and translate of the open case's image; where it is not shown yet, its spacing at the origin."""
+        for layer in own_layers(self._viewer, case=case.id):
+            if (layer_tag(layer) or {}).get("role") == "image":
+                return tuple(layer.scale[-3:]), tuple(layer.translate[-3:])
+        return tuple(float(step) for step in case.spacing), (0.0, 0.0, 0.0)
 
 
-def slice_placement(case: Any, axis: int, index: int) -> dict[str, Any]:
-    """Where one slice of a case lies: scale and translate of a layer one voxel thick."""
-    spacing = tuple(float(step) for step in case.spacing)
-    translate = [0.0, 0.0, 0.0]
-    translate[axis] = index * spacing[axis]
-    return {"scale": spacing, "translate": tuple(translate), "units": ("mm",) * 3, "axis_labels": ("z", "y", "x")}
+def slice_placement(
+    base: tuple[tuple[float, ...], tuple[float, ...]], axis: int, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Where one slice lies in a case placed at ``base``: scale and translate of a layer one voxel thick.
 
-
-def as_slice(data: np.ndarray, axis: int) -> np.ndarray:
-    """A 2D slice as a volume one voxel thick along ``axis``; a volume stays as it is."""
-    data = np.asarray(data)
-    return np.expand_dims(data, axis) if data.ndim == 2 else data
+    ``data`` holds ``index``, the slice along ``axis``, and perhaps ``origin``, the place of its first pixel in it.
+    """
+    scale, translate = base
+    start = [float(value) for value in data.get("origin") or (0, 0)]
+    start.insert(axis, float(data.get("index") or 0))
+    moved = tuple(t + s * n for t, s, n in zip(translate, scale, start, strict=True))
+    return {"scale": scale, "translate": moved, "units": ("mm",) * 3, "axis_labels": ("z", "y", "x")}
 
 
 def _read(run: RunProgress, name: str) -> dict[str, np.ndarray]:

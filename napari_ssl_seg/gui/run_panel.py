@@ -38,7 +38,7 @@ class RunPanel(QWidget):
     Signals
     -------
     asked(action name, run id)
-        pause, resume or stop.
+        pause, resume, stop, or preview: open the scan that the live preview is of.
     """
 
     asked = Signal(str, str)
@@ -69,6 +69,10 @@ class RunPanel(QWidget):
         self.weights = QLabel()
         self.weights.setWordWrap(True)
         mark(self.weights, "hint")
+        self.preview = QPushButton()
+        self.preview.setToolTip("What the network makes of a slice, drawn again as it trains")
+        self.preview.clicked.connect(lambda: self._ask("preview"))
+        mark(self.preview, "quiet")
         buttons = QHBoxLayout()
         buttons.addWidget(self.status, 1)
         buttons.addWidget(self.pause)
@@ -90,15 +94,17 @@ class RunPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(4)
-        for widget in (self.name, self.bar):
-            layout.addWidget(widget)
+        layout.addWidget(self.name)
+        layout.addWidget(self.bar)
         layout.addLayout(buttons)
-        for widget in (self.error, self.weights, self.tabs):
-            layout.addWidget(widget)
+        layout.addWidget(self.error)
+        layout.addWidget(self.weights)
+        layout.addWidget(self.preview, 0, Qt.AlignmentFlag.AlignLeft)
+        layout.addWidget(self.tabs)
         self.show_run(None, "")
 
-    def show_run(self, run: RunProgress | None, state: str) -> None:
-        """Show this run, or what has changed of it; None hides the panel."""
+    def show_run(self, run: RunProgress | None, state: str, case_id: str | None = None) -> None:
+        """Show this run, or what has changed of it; None hides the panel. ``case_id`` is the open scan."""
         self.setVisible(run is not None)
         other = run is not self._run
         self._run = run
@@ -126,6 +132,9 @@ class RunPanel(QWidget):
         self.weights.setVisible(run.weights is not None)
         if run.weights is not None and not self.weights.toolTip():
             self.weights.setToolTip(_names(run))
+        shown = str(run.preview.data.get("case", "")) if run.preview is not None and active else ""
+        self.preview.setVisible(bool(shown) and shown != case_id)
+        self.preview.setText(f"Watch it learn on {shown}")
         self._fill_log(run)
 
     def _fill_log(self, run: RunProgress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
@@ -23,6 +22,7 @@ from napari_ssl_seg.gui.budget import Budget, refill
 from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.fields import ChoiceField
 from napari_ssl_seg.gui.style import mark
+from napari_ssl_seg.gui.train_choices import SCRATCH, Start
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings
 from napari_ssl_seg.workbench.words import count, duration
 
@@ -33,28 +33,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.training.settings import TrainSettings
 
     Rate = Callable[..., tuple[float, bool]]
-SCRATCH = "scratch"
 ELSEWHERE = ("iterations", "device", "preview_case", "preview_slice")
 """Settings that have an input of their own, or follow what is looked at."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A run to start from: its id, what to call it, and its network's dimensions and preset."""
-
-    id: str
-    title: str
-    dims: int | None = None
-    preset: str | None = None
-
-
-@dataclass
-class Choices:
-    """What the cards offer; read off the window's thread, because torch is imported for it."""
-
-    methods: Sequence[type[Method]] = ()
-    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    devices: Sequence[Any] = ()
 
 
 class Card(QFrame):

@@ -22,7 +22,8 @@ from napari_ssl_seg.gui.run_list import RunAction, RunList, RunRow, age_words
 from napari_ssl_seg.gui.run_panel import RunPanel
 from napari_ssl_seg.gui.strip import StripDock
 from napari_ssl_seg.gui.style import mark
-from napari_ssl_seg.gui.train_cards import SCRATCH, Choices, FinetuneCard, PretrainCard, Start
+from napari_ssl_seg.gui.train_cards import FinetuneCard, PretrainCard
+from napari_ssl_seg.gui.train_choices import as_start, load_choices, prepare
 from napari_ssl_seg.gui.train_strip import TrainStrip
 from napari_ssl_seg.workbench.training import TrainingQueue, can_resume
 from napari_ssl_seg.workbench.training_plan import color_of, expected_rate, labels_available, used_line
@@ -30,6 +31,7 @@ from napari_ssl_seg.workbench.training_plan import color_of, expected_rate, labe
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from napari_ssl_seg.gui.train_choices import Choices
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.events import Event
     from napari_ssl_seg.training.runs import Run
@@ -117,6 +119,7 @@ class TrainTab(QWidget):
         bench.study_changed.connect(self._study_changed)
         bench.runs_changed.connect(self._runs_changed)
         bench.case_changed.connect(self.preview.follow_case)
+        bench.case_changed.connect(lambda _case_id: self._show_panel())
         self.queue.changed.connect(self._show_runs)
         self.queue.advanced.connect(self._advanced)
         self.queue.failed.connect(lambda text: bench.say(text, "error"))
@@ -279,7 +282,7 @@ class TrainTab(QWidget):
         self.no_runs.setVisible(not runs)
         self.list.setVisible(bool(runs))
         self.list.set_rows([self._row(run) for run in runs])
-        starts = [start for run in runs if (start := _as_start(run)) is not None]
+        starts = [start for run in runs if (start := as_start(run)) is not None]
         self.finetune_card.set_starts(starts)
         if bool(starts) != self._had_starts:
             self._had_starts = bool(starts)
@@ -320,7 +323,7 @@ class TrainTab(QWidget):
     def _show_panel(self) -> None:
         selected = [run_id for run_id in self.list.selected if any(run.id == run_id for run in self.queue.runs)]
         run = self.queue.get(selected[0]) if selected else None
-        self.panel.show_run(run, self.queue.state(run.id) if run is not None else "")
+        self.panel.show_run(run, self.queue.state(run.id) if run is not None else "", self._workbench.case_id)
 
     def _theme_changed(self, _event: object = None) -> None:
         self.strip.set_colors(plot_colors(str(self._viewer.theme)))
@@ -345,6 +348,8 @@ class TrainTab(QWidget):
                 self.queue.resume(run_id, detached=self.detached.isChecked())
             elif name == "reveal":
                 QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.queue.get(run_id).run.folder)))
+            elif name == "preview":
+                self._open_preview(run_id)
             elif name == "duplicate":
                 self._duplicate(run_id)
             elif name == "delete":
@@ -356,6 +361,13 @@ class TrainTab(QWidget):
         except UserError as error:
             self._workbench.fail(error)
         self._show_runs()
+
+    def _open_preview(self, run_id: str) -> None:
+        """Open the scan and the slice that the live preview is of."""
+        event = self.queue.get(run_id).preview
+        if event is not None:
+            self._workbench.open_case(str(event.data.get("case")))
+            self._workbench.set_slice(int(event.data.get("index") or 0))
 
     def _duplicate(self, run_id: str) -> None:
         from napari_ssl_seg.training.runs import Run
@@ -372,28 +384,3 @@ class TrainTab(QWidget):
             text += f"\n\n{len(children)} later run(s) started from it; they keep their own weights."
         answer = QMessageBox.question(self, "Delete run", text)
         return bool(answer == QMessageBox.StandardButton.Yes)
-
-
-def load_choices() -> Choices:
-    """What can be trained, and where. Imports torch."""
-    from napari_ssl_seg.methods import list_methods
-    from napari_ssl_seg.networks import list_networks
-    from napari_ssl_seg.training import devices
-
-    return Choices(methods=list_methods(), networks=list_networks(), devices=devices())
-
-
-def prepare(function: str, study: Study, values: dict[str, Any]) -> Run:
-    """Make the folder of a run; nothing is trained yet."""
-    from napari_ssl_seg import training
-
-    return getattr(training, function)(study, **values)
-
-
-def _as_start(run: RunProgress) -> Start | None:
-    """What fine-tuning may start from: a run that has weights."""
-    record = run.record
-    if record is None or not run.run.weights_path.exists() or record.title == SCRATCH:
-        return None
-    network = record.network
-    return Start(run.id, run.title, network.get("dims"), network.get("preset"))

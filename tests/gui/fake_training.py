@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from napari_ssl_seg.gui.train_cards import Choices
+from napari_ssl_seg.gui.train_choices import Choices
 from napari_ssl_seg.methods.base import MethodConfig
 from napari_ssl_seg.networks import list_networks
 from napari_ssl_seg.training import DeviceInfo
@@ -109,7 +109,7 @@ def fake_train(
             labels = np.zeros((20, 16), np.uint8)
             labels[5:12, 4:10] = 1
             np.savez(run.folder / "preview.npz", labels=labels)
-            yield say(run, "preview", step=step, case=case, axis=0, index=4, file="preview.npz")
+            yield say(run, "preview", step=step, case=case, axis=0, index=4, origin=[2, 1], file="preview.npz")
     run.weights_path.write_bytes(b"")
     yield say(run, "state", state="finished")
     return run

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_ssl_seg.gui import compare_tab as module
+from napari_ssl_seg.gui import predict_bar
 from napari_ssl_seg.gui.compare_files import slices_csv
 from napari_ssl_seg.gui.compare_view import ERROR_COLORS, grid_shape
 from napari_ssl_seg.gui.layers import layer_tag
@@ -173,16 +174,16 @@ def test_missing_predictions_are_made_by_one_button(window, study, qtbot, monkey
                 write_prediction(given, given.run(run_id), case_id, 1)
                 yield PredictionProgress("new", number + 1, len(cases), 0.0)
 
-    monkeypatch.setattr(module, "predict_missing", fake)
+    monkeypatch.setattr(predict_bar, "predict_missing", fake)
     bench.refresh_runs()
     bench.show_runs([run.id])
-    qtbot.waitUntil(lambda: tab.predict_button.isVisible() and not tab._reader.busy, timeout=20_000)
-    assert "Predict this scan with 1 method" in tab.predict_button.text()
+    qtbot.waitUntil(lambda: tab.predicting.here.isVisible() and not tab._reader.busy, timeout=20_000)
+    assert "Predict this scan with 1 method" in tab.predicting.here.text()
     qtbot.waitUntil(lambda: tab.view.titles == ["reference", "new"])
-    tab.predict_button.click()
+    tab.predicting.here.click()
     qtbot.waitUntil(lambda: tab._case is not None and len(tab._case.methods) == 1, timeout=20_000)
-    assert not tab.predict_button.isVisible() and bench.job is None
-    assert "missing" in tab.predict_split.text()
+    assert not tab.predicting.here.isVisible() and bench.job is None
+    assert "missing" in tab.predicting.all.text()
 
 
 def test_turned_axes_are_scored_along_the_new_slider(window, qtbot):

@@ -102,7 +102,9 @@ def test_run_goes_from_queued_to_finished_and_is_shown(tab, study, qtbot, traini
     assert [line.name for line in tab.strip.dice.lines] == ["mean", "LV"]
     assert "2 tensors taken over from simmim-1" in tab.panel.weights.text()
     assert "finished" in tab.panel.status.text() and not tab.panel.bar.isVisible()
-    assert [layer.name for layer in tab._viewer.layers] == ["case_00 | live preview"]
+    (layer,) = tab._viewer.layers
+    assert layer.name == "case_00 | live preview" and layer.data.shape == (1, 20, 16)
+    assert tuple(layer.translate) == (4 * 3.0, 2.0, 1.0), "slice 4, its first pixel at (2, 1)"
     qtbot.waitUntil(lambda: tab.bench.job is None)
     assert tab.finetune_card.start.id == run.id, "the new run is what fine-tuning is proposed to start from"
 
