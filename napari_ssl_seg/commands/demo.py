@@ -71,7 +71,8 @@ def _study(folder: Path) -> Study:
 
     if (folder / "study.db").exists():
         return Study.open(folder)
-    return Study.create(folder, images=bundled_study_source("cardiac"), split=(60, 10, 30), seed=SEED)
+    source = bundled_study_source("cardiac")
+    return Study.create(folder, images=source, split=(60, 10, 30), seed=SEED, name="cardiac phantoms")
 
 
 def _draw_pretexts(study: Study, folder: Path) -> list[Path]:

@@ -62,7 +62,7 @@ class SimMIM(Method):
     """Hides blocks of a scan; the network restores them from what is left."""
 
     name = "simmim"
-    title = "SimMIM: masked image modelling"
+    title = "SimMIM"
     paper = "Xie et al., SimMIM, CVPR 2022, arXiv 2111.09886"
     dims = frozenset({2, 3})
     Config: ClassVar[type[MethodConfig]] = SimMIMConfig
