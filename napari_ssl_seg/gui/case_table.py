@@ -25,7 +25,7 @@ SPLIT_WORDS = {
     "validation": "validation: chooses the best checkpoint",
     "test": "test: never used for training or for choosing a checkpoint",
 }
-FITTED_ROWS, PADDING = 300, 12
+FITTED_ROWS, PADDING = 300, 8
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 _NOWHERE = QModelIndex()
 
