@@ -148,7 +148,7 @@ class CompareTab(QWidget):
             self.case_choice,
             [(f"{case.id}  ({case.split}{'' if case.label else ', no labels'})", case.id) for case in cases],
         )
-        self.case_choice.setCurrentIndex(-1)
+        self.case_choice.setCurrentIndex(self.case_choice.findData(self._workbench.case_id))
         self.strip_dock.update()
         self._methods_changed()
 

@@ -33,6 +33,10 @@ ERROR_WORDS = {1: "missed", 2: "extra", 3: "other class"}
 REFERENCE = "reference"
 REFERENCE_COLOR = "#9AA0AA"
 GROUP = "compare"
+CAPTION_MARGINS = {1: 0.16, 2: 0.24, 3: 0.36}
+"""By rows of cells: the share of a cell left free beside the image, so that three lines of text fit above it."""
+CAPTION_SHIFT = 28
+"""Pixels by which the image is moved down, so that most of that share is above it."""
 
 
 @dataclass
@@ -216,7 +220,7 @@ class CompareView:
                 "string": "{caption}",
                 "size": 9,
                 "color": mix(cell.color, "#ffffff", 0.45),
-                "anchor": "lower_left",
+                "anchor": "upper_left",  # above the image: on it, no colour is legible on every scan
             },
             **{key: value for key, value in placement.items() if key != "metadata"},
             metadata={**placement.get("metadata", {}), layers_.KEY: tag},
@@ -261,10 +265,10 @@ class CompareView:
                 _visible(group.errors, front and wrong)
             _visible(group.captions, front or over)
             _outline(group.labels, group.cell, over)
-            # over each other: one line each, the n-th below n others, all at the same corner
-            _caption(
-                group.captions, ["\n" * index + line for line in group.cell.lines] if over else group.cell.captions
-            )
+            # over each other: one line each, stacked by the empty lines of those that come below
+            below = "\n " * (len(self._layers) - 1 - index)
+            _caption(group.captions, [line + below for line in group.cell.lines] if over else group.cell.captions)
+        rows = 1
         if side_by_side:
             rows, columns = grid_shape(len(self._layers))
             changed = not grid.enabled or tuple(grid.shape) != (rows, columns)
@@ -274,7 +278,14 @@ class CompareView:
             changed = bool(grid.enabled)
             grid.enabled = False
         if reset and changed:
-            self._viewer.reset_view()
+            self._leave_room(rows)
+
+    def _leave_room(self, rows: int) -> None:
+        """Fit the view so that the captions stand above the images and not on them."""
+        self._viewer.reset_view(margin=CAPTION_MARGINS[min(rows, max(CAPTION_MARGINS))])
+        camera = self._viewer.scene.camera  # type: ignore[attr-defined]
+        z, y, x = camera.center
+        camera.center = (z, y - CAPTION_SHIFT / camera.zoom, x)
 
 
 def grid_shape(cells: int) -> tuple[int, int]:
