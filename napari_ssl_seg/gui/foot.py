@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_ssl_seg.gui.style import mark
+from napari_ssl_seg.gui.thin_bar import ThinBar
 from napari_ssl_seg.workbench.words import duration, study_line
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ class Foot(QWidget):
         mark(self.study_label, "hint")
         self.job_row = QWidget()
         self.job_label = QElidingLabel()
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bar.setFixedHeight(8)
+        self.bar = ThinBar()
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("Save, and stop at the next step; it can be resumed")
         self.stop_button.clicked.connect(workbench.stop_job)

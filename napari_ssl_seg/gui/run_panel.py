@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QPlainTextEdit,
-    QProgressBar,
     QPushButton,
     QTabWidget,
     QTreeWidget,
@@ -22,6 +21,7 @@ from superqt import QElidingLabel
 
 from napari_ssl_seg.gui.run_list import STATE_LOOKS
 from napari_ssl_seg.gui.style import mark
+from napari_ssl_seg.gui.thin_bar import ThinBar
 from napari_ssl_seg.workbench.run_progress import weights_sentence
 from napari_ssl_seg.workbench.training_plan import settings_lines
 from napari_ssl_seg.workbench.words import duration
@@ -52,10 +52,8 @@ class RunPanel(QWidget):
         mark(self.name, "heading")
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.bar = QProgressBar()
+        self.bar = ThinBar()
         self.bar.setRange(0, BAR_STEPS)
-        self.bar.setTextVisible(False)
-        self.bar.setFixedHeight(8)
         self.pause = QPushButton("Pause")
         self.pause.setToolTip("Wait after the next step; the device stays taken")
         self.pause.clicked.connect(self._pause_clicked)

@@ -63,7 +63,7 @@ def test_stop_saves_first_and_then_closes(open_window, monkeypatch, qtbot):
     monkeypatch.setattr(tab.closing, "close_window", lambda: closed.append(run.state))
     assert close_by_user(tab) and tab.closing.waiting
     assert close_by_user(tab), "a second click waits too, and asks nothing"
-    qtbot.waitUntil(lambda: closed != [], timeout=10_000)
+    qtbot.waitUntil(lambda: closed != [], timeout=20_000)
     assert closed == ["stopped"] and run.latest("checkpoint") is not None
     assert not close_by_user(tab), "nothing goes on: nothing is held back"
 
@@ -75,7 +75,7 @@ def test_run_goes_on_in_a_process_of_its_own(open_window, monkeypatch, qtbot):
     monkeypatch.setattr(tab.closing, "ask", lambda: "elsewhere")
     monkeypatch.setattr(tab.closing, "close_window", lambda: None)
     close_by_user(tab)
-    qtbot.waitUntil(lambda: started == [run.id], timeout=10_000)
+    qtbot.waitUntil(lambda: started == [run.id], timeout=20_000)
     assert run.latest("checkpoint") is not None
 
 
@@ -91,5 +91,5 @@ def test_napari_cancelling_its_workers_saves_too(open_window, qtbot):
     _viewer, tab, run = open_window
     for worker in list(training_worker._going_on):
         worker.quit()
-    qtbot.waitUntil(lambda: tab.queue.state(run.id) == "stopped", timeout=10_000)
+    qtbot.waitUntil(lambda: tab.queue.state(run.id) == "stopped", timeout=20_000)
     assert run.latest("checkpoint") is not None

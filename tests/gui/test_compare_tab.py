@@ -28,6 +28,7 @@ def study(tmp_path):
     return study
 
 
+# A viewer with nine layers takes seconds to build in software OpenGL: each test goes through several things in one.
 @pytest.fixture
 def window(make_napari_viewer, study, qtbot):
     """A tab in a viewer that shows case_1 of the study with both runs."""
@@ -54,8 +55,9 @@ def test_without_a_study_it_says_what_to_do(make_napari_viewer):
     assert "Open a study" in tab.empty.text() and not tab.body.isVisibleTo(tab)
 
 
-def test_one_cell_a_method_reference_first(window):
+def test_cells_captions_curve_and_slices(window, qtbot):
     tab, bench, viewer = window
+    # one cell a method, the reference first
     assert tab.view.titles == ["reference", "scratch", "pretrained"]
     grid = viewer.canvas.grid
     assert grid.enabled and grid.stride == 3 and tuple(grid.shape) == (2, 2)
@@ -68,9 +70,7 @@ def test_one_cell_a_method_reference_first(window):
         entry.key for entry in tab.comparison.entries
     )
 
-
-def test_captions_follow_the_slice_by_themselves(window):
-    tab, _bench, viewer = window
+    # captions follow the slice by themselves
     captions = own(viewer, "scores")[1]
     tab.go_to(4)
     assert viewer.dims.current_step[0] == 4
@@ -79,19 +79,15 @@ def test_captions_follow_the_slice_by_themselves(window):
     assert captions.text.visible
     assert own(viewer, "scores")[2].features["caption"][4].startswith("★ pretrained")
 
-
-def test_curve_cursor_and_click_are_tied_to_the_slider(window, qtbot):
-    tab, _bench, viewer = window
+    # the curve's cursor and clicks are tied to the slider
     assert [line.name for line in tab.strip.plot.lines] == ["scratch", "pretrained"]
     viewer.dims.set_current_step(0, 3)
     assert tab.strip.plot.cursor == 3
-    qtbot.waitUntil(lambda: tab.strip.plot.drawings > 0)
+    qtbot.waitUntil(lambda: tab.strip.plot.drawings > 0, timeout=20_000)
     tab.strip.plot.click(5.2)
     assert viewer.dims.current_step[0] == 5
 
-
-def test_worst_slices_are_stepped_through(window):
-    tab, _bench, viewer = window
+    # worst slices are stepped through
     expected = [row[0] for row in tab._case.worst_first("dice")]
     assert tab.order.slices == expected
     tab.order.step(1)
@@ -104,8 +100,9 @@ def test_worst_slices_are_stepped_through(window):
     assert tab.order.slices[0] == int(np.argmax(tab._case.disagreement))
 
 
-def test_errors_overlay_and_blink(window):
+def test_errors_overlay_blink_classes_and_metrics(window):
     tab, _bench, viewer = window
+    # errors, overlay, blink
     tab.controls.errors.setChecked(True)
     errors = own(viewer, "errors")
     assert [layer.visible for layer in errors] == [False, True, True] and viewer.canvas.grid.stride == 4
@@ -125,22 +122,7 @@ def test_errors_overlay_and_blink(window):
     tab.toggle_grid()
     assert viewer.canvas.grid.enabled
 
-
-def test_other_layers_are_hidden_and_come_back(window, qtbot):
-    tab, _bench, viewer = window
-    mine = viewer.add_image(np.zeros((4, 4, 4)), name="mine", scale=SPACING, units=("mm",) * 3)
-    tab.controls.label.setCurrentIndex(1)
-    assert not mine.visible
-    tab.hide()
-    qtbot.waitUntil(lambda: not tab.view.shown)
-    assert list(viewer.layers) == [mine] and mine.visible and not viewer.canvas.grid.enabled
-    tab.show()
-    qtbot.waitUntil(lambda: tab.view.shown, timeout=20_000)
-    assert not mine.visible
-
-
-def test_class_and_metric_choose_the_numbers(window):
-    tab, _bench, viewer = window
+    # class and metric choose the numbers
     tab.controls.label.setCurrentIndex(1)
     tab.controls.metric.setCurrentIndex(1)
     np.testing.assert_allclose(tab.strip.plot.lines[0].y, tab._case.by_slice(0, "assd", 1))
@@ -149,8 +131,41 @@ def test_class_and_metric_choose_the_numbers(window):
     assert f"volume {volume:.3f}" in own(viewer, "scores")[1].features["caption"][0]
 
 
-def test_ticks_choose_the_methods_and_the_table_has_them_all(window, qtbot):
+def test_other_layers_come_back_and_axes_can_be_turned(window, qtbot):
+    tab, _bench, viewer = window
+    # other layers are hidden and come back
+    mine = viewer.add_image(np.zeros((4, 4, 4)), name="mine", scale=SPACING, units=("mm",) * 3)
+    tab.controls.label.setCurrentIndex(1)
+    assert not mine.visible
+    tab.hide()
+    qtbot.waitUntil(lambda: not tab.view.shown, timeout=20_000)
+    assert list(viewer.layers) == [mine] and mine.visible and not viewer.canvas.grid.enabled
+    tab.show()
+    qtbot.waitUntil(lambda: tab.view.shown, timeout=20_000)
+    assert not mine.visible
+
+    # turned axes are scored along the new slider
+    viewer.dims.order = (2, 0, 1)
+    qtbot.waitUntil(lambda: tab._case is not None and tab._case.axis == 2, timeout=20_000)
+    assert len(tab.strip.plot.lines[0].x) == reference(0).shape[2]
+    tab.go_to(7)
+    assert viewer.dims.current_step[2] == 7
+
+
+def test_ticks_table_missing_predictions_and_files(window, study, qtbot, monkeypatch, tmp_path):
     tab, bench, _viewer = window
+    # files
+    rows = list(csv.DictReader(io.StringIO(slices_csv(tab._case))))
+    assert len(rows) == 2 * reference(1).shape[0] * 2
+    assert {row["title"] for row in rows} == {"scratch", "pretrained"}
+    target = tmp_path / "slices.csv"
+    monkeypatch.setattr(tab.export, "ask_path", lambda _name: target)
+    tab.export.export_slices()
+    assert target.read_text().startswith("run,title,case,axis,slice,label,dice,assd,note")
+    tab.add_folder(tmp_path)
+    assert tab.said[-1][0] == "error" and "name of a case" in tab.said[-1][1]
+
+    # ticks choose the methods and the table has them all
     qtbot.waitUntil(lambda: len(tab.strip.table.cells()) == 3, timeout=20_000)
     heading, *rows = tab.strip.table.cells()
     assert heading == ["Method", "inner", "outer", "mean", "cases", "missed"]
@@ -163,9 +178,7 @@ def test_ticks_choose_the_methods_and_the_table_has_them_all(window, qtbot):
     bench.show_runs([entry.key for entry in tab.comparison.entries])
     qtbot.waitUntil(lambda: len(tab.view.titles) == 3, timeout=20_000)
 
-
-def test_missing_predictions_are_made_by_one_button(window, study, qtbot, monkeypatch):
-    tab, bench, _viewer = window
+    # missing predictions are made by one button
     run = add_run(study, "new", shift=1, cases=[])
 
     def fake(given, missing):
@@ -179,33 +192,11 @@ def test_missing_predictions_are_made_by_one_button(window, study, qtbot, monkey
     bench.show_runs([run.id])
     qtbot.waitUntil(lambda: tab.predicting.here.isVisible() and not tab._reader.busy, timeout=20_000)
     assert "Predict this scan with 1 method" in tab.predicting.here.text()
-    qtbot.waitUntil(lambda: tab.view.titles == ["reference", "new"])
+    qtbot.waitUntil(lambda: tab.view.titles == ["reference", "new"], timeout=20_000)
     tab.predicting.here.click()
     qtbot.waitUntil(lambda: tab._case is not None and len(tab._case.methods) == 1, timeout=20_000)
     assert not tab.predicting.here.isVisible() and bench.job is None
     assert "missing" in tab.predicting.all.text()
-
-
-def test_turned_axes_are_scored_along_the_new_slider(window, qtbot):
-    tab, _bench, viewer = window
-    viewer.dims.order = (2, 0, 1)
-    qtbot.waitUntil(lambda: tab._case is not None and tab._case.axis == 2, timeout=20_000)
-    assert len(tab.strip.plot.lines[0].x) == reference(0).shape[2]
-    tab.go_to(7)
-    assert viewer.dims.current_step[2] == 7
-
-
-def test_files(window, tmp_path, monkeypatch):
-    tab, _bench, _viewer = window
-    rows = list(csv.DictReader(io.StringIO(slices_csv(tab._case))))
-    assert len(rows) == 2 * reference(1).shape[0] * 2
-    assert {row["title"] for row in rows} == {"scratch", "pretrained"}
-    target = tmp_path / "slices.csv"
-    monkeypatch.setattr(tab.export, "ask_path", lambda _name: target)
-    tab.export.export_slices()
-    assert target.read_text().startswith("run,title,case,axis,slice,label,dice,assd,note")
-    tab.add_folder(tmp_path)
-    assert tab.said[-1][0] == "error" and "name of a case" in tab.said[-1][1]
 
 
 @pytest.mark.parametrize(("cells", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (5, (2, 3)), (9, (3, 3))])

@@ -73,7 +73,7 @@ def plot(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     plot = CurvePlot("Dice", x_label="slice", y_range=(0, 1), whole_x=True, log=True, empty_text="nothing yet")
     viewer.window.add_dock_widget(plot, area="bottom")
-    qtbot.waitUntil(plot.isVisible)
+    qtbot.waitUntil(plot.isVisible, timeout=20_000)
     return plot
 
 
@@ -81,7 +81,7 @@ def test_plot_draws_clicks_and_shows_values_at_the_cursor(plot, qtbot):
     from napari_ssl_seg.gui.curves import PlotLine
 
     plot.set_lines([PlotLine("scratch", "#D6457F", np.arange(11), np.linspace(0, 1, 11))])
-    qtbot.waitUntil(lambda: plot.drawings == 1)
+    qtbot.waitUntil(lambda: plot.drawings == 1, timeout=20_000)
     plot.set_cursor(5)
     assert "0.500" in plot.legend_text
     with qtbot.waitSignal(plot.clicked) as caught:

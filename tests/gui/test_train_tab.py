@@ -52,13 +52,13 @@ def tab(make_napari_viewer, training, study, qtbot):
     bench.message.connect(lambda text, level: tab.said.append((level, text)))
     viewer.window.add_dock_widget(tab, area="right")
     bench.set_study(study)
-    qtbot.waitUntil(lambda: tab.pretrain_card.method.value() == "simmim")
+    qtbot.waitUntil(lambda: tab.pretrain_card.method.value() == "simmim", timeout=20_000)
     tab.bench = bench
     return tab
 
 
 def wait_state(qtbot, tab, run, state):
-    qtbot.waitUntil(lambda: tab.queue.state(run.id) == state, timeout=10_000)
+    qtbot.waitUntil(lambda: tab.queue.state(run.id) == state, timeout=20_000)
 
 
 def test_without_a_study_it_says_what_to_do(make_napari_viewer, training):
@@ -94,18 +94,18 @@ def test_run_goes_from_queued_to_finished_and_is_shown(tab, study, qtbot, traini
     run = make_run(study, "SimMIM pretraining")
     tab.add_run(run)
     wait_state(qtbot, tab, run, "running")
-    qtbot.waitUntil(lambda: tab.bench.job is not None and tab.bench.job.fraction is not None)
+    qtbot.waitUntil(lambda: tab.bench.job is not None and tab.bench.job.fraction is not None, timeout=20_000)
     wait_state(qtbot, tab, run, "finished")
     progress = tab.queue.get(run.id)
     assert progress.best_dice == pytest.approx(0.9)
-    qtbot.waitUntil(lambda: len(tab.strip.loss.lines) == 2)
+    qtbot.waitUntil(lambda: len(tab.strip.loss.lines) == 2, timeout=20_000)
     assert [line.name for line in tab.strip.dice.lines] == ["mean", "LV"]
     assert "2 tensors taken over from simmim-1" in tab.panel.weights.text()
     assert "finished" in tab.panel.status.text() and not tab.panel.bar.isVisible()
     (layer,) = tab._viewer.layers
     assert layer.name == "case_00 | live preview" and layer.data.shape == (1, 20, 16)
     assert tuple(layer.translate) == (4 * 3.0, 2.0, 1.0), "slice 4, its first pixel at (2, 1)"
-    qtbot.waitUntil(lambda: tab.bench.job is None)
+    qtbot.waitUntil(lambda: tab.bench.job is None, timeout=20_000)
     assert tab.finetune_card.start.id == run.id, "the new run is what fine-tuning is proposed to start from"
 
 
@@ -156,7 +156,7 @@ def test_run_started_elsewhere_appears_and_is_followed(tab, study, qtbot):
     run = make_run(study, "from the command line")
     events = fake_train(run, steps=10, seconds=0)
     next(events)
-    qtbot.waitUntil(lambda: [row.id for row in tab.queue.runs] == [run.id], timeout=3000)
+    qtbot.waitUntil(lambda: [row.id for row in tab.queue.runs] == [run.id], timeout=20_000)
     assert tab.queue.state(run.id) == "running"
     for _event in events:
         pass
@@ -186,7 +186,7 @@ def test_preparing_starts_what_the_card_says(tab, study, qtbot, monkeypatch, tra
     tab.pretrain_card.budget.number.setValue(123)
     tab.pretrain_card.button.click()
     assert tab.pretrain_card.button.text() == "Preparing …"
-    qtbot.waitUntil(lambda: tab.queue.runs != [] and tab.queue.runs[0].state == "finished", timeout=5000)
+    qtbot.waitUntil(lambda: tab.queue.runs != [] and tab.queue.runs[0].state == "finished", timeout=20_000)
     assert asked["function"] == "prepare_pretrain" and asked["iterations"] == 123 and asked["device"] == "auto"
     assert tab.pretrain_card.button.text() == "Start pretraining" and tab.pretrain_card.button.isEnabled()
 
@@ -196,7 +196,7 @@ def test_what_preparing_raises_is_said(tab, qtbot, monkeypatch):
 
     monkeypatch.setattr(module, "prepare", functools.partial(_raise, StudyError("no scan is labelled; label one")))
     tab.finetune_card.button.click()
-    qtbot.waitUntil(lambda: ("error", "no scan is labelled; label one") in tab.said)
+    qtbot.waitUntil(lambda: ("error", "no scan is labelled; label one") in tab.said, timeout=20_000)
 
 
 def test_delete_and_duplicate(tab, study, qtbot, monkeypatch, training):
@@ -205,7 +205,9 @@ def test_delete_and_duplicate(tab, study, qtbot, monkeypatch, training):
     tab.add_run(run)
     wait_state(qtbot, tab, run, "finished")
     tab.act("duplicate", run.id)
-    qtbot.waitUntil(lambda: [row.state for row in tab.queue.runs] == ["finished"] * 2 and not tab.queue.in_thread)
+    qtbot.waitUntil(
+        lambda: [row.state for row in tab.queue.runs] == ["finished"] * 2 and not tab.queue.in_thread, timeout=20_000
+    )
     monkeypatch.setattr(tab, "confirm_delete", lambda _run_id: False)
     tab.act("delete", run.id)
     assert run.folder.exists()
