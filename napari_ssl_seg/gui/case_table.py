@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStyledItemDelegate, QTableView
 
@@ -14,6 +14,7 @@ from napari_ssl_seg.workbench import words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qtpy.QtGui import QResizeEvent
     from qtpy.QtWidgets import QStyleOptionViewItem, QWidget
 
     from napari_ssl_seg.study import Case
@@ -216,8 +217,6 @@ class CaseTable(QTableView):
         assert vertical is not None and horizontal is not None
         vertical.hide()
         vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        metrics = self.fontMetrics()
-        vertical.setDefaultSectionSize(metrics.height() + 8)
         horizontal.setMinimumSectionSize(22)
         horizontal.setSectionResizeMode(CASE, QHeaderView.ResizeMode.Stretch)
         horizontal.setHighlightSections(False)
@@ -235,12 +234,33 @@ class CaseTable(QTableView):
     def fit(self) -> None:
         """Fit the columns to what they hold (to the first few hundred cases: a table of 100,000 opens as fast)."""
         metrics, rows = self.fontMetrics(), range(min(FITTED_ROWS, self.cases.rowCount()))
-        for column in (SIZE, SPLIT):
-            texts = {self.cases.index(row, column).data() for row in rows} | {"train"}
-            self.setColumnWidth(column, max(metrics.horizontalAdvance(text) for text in texts) + PADDING)
-        self.setColumnWidth(LABELS, metrics.horizontalAdvance("Labels") + PADDING)
-        self.setColumnWidth(FLAGS, metrics.horizontalAdvance("⚠") + PADDING)
-        self.setColumnHidden(FLAGS, not any(self.cases.case_at(row).warnings for row in rows))
+        vertical = self.verticalHeader()
+        assert vertical is not None
+        vertical.setDefaultSectionSize(metrics.height() + 8)
+
+        def widest(column: int, *more: str) -> int:
+            texts = {self.cases.index(row, column).data() for row in rows}.union(more)
+            return max((metrics.horizontalAdvance(text) for text in texts), default=0) + PADDING
+
+        flagged = any(self.cases.case_at(row).warnings for row in rows)
+        self.setColumnHidden(FLAGS, not flagged)
+        widths = {SPLIT: widest(SPLIT, "train"), LABELS: widest(LABELS, "Labels"), FLAGS: widest(FLAGS, "⚠")}
+        for column, width in widths.items():
+            self.setColumnWidth(column, width)
+        # Where it is narrow (large fonts), sizes give way to names.
+        viewport = self.viewport()
+        rest = (viewport.width() if viewport is not None else 0) - sum(widths.values()) + widths[FLAGS] * (not flagged)
+        self.setColumnWidth(SIZE, min(widest(SIZE), max(rest - widest(CASE), rest * 2 // 5)))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self.fit()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        changed = event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange)
+        if changed and self.model() is not None:
+            self.fit()
 
     def selected_case(self) -> str | None:
         """Id of the selected case."""

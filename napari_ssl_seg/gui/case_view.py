@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SLICE_DELAY = 30
 GROUP = "case"
+OBLIQUE = "lies obliquely in the patient: it is shown squared, and what is saved of it keeps its true place"
 
 
 class CaseView(QObject):
@@ -93,8 +94,10 @@ class CaseView(QObject):
                 colours=layers_.class_colours(self._workbench.classes),
             )
         self._look(opened)
-        for text in opened.warnings:
-            self._workbench.say(f"{opened.case_id}: {text}", "warning")
+        if opened.oblique:
+            self._workbench.say(f"{opened.case_id} {OBLIQUE}")
+        if opened.warnings:
+            self._workbench.say(f"{opened.case_id}: {'; '.join(opened.warnings)}", "warning")
 
     def _look(self, opened: OpenedCase) -> None:
         """Axial slices, fitting the canvas, at the slice that was last looked at or the best labelled one."""
@@ -151,7 +154,7 @@ class OpenedCase:
         self.channels = [image.array] if image.array.ndim == 3 else list(image.array)
         self.placement = layer_kwargs(image.geometry)
         self.labels = None if label is None else layers_.compact(label.array)
-        self.warnings = image.warnings
+        self.warnings, self.oblique = image.warnings, image.geometry.is_oblique
         self.best_slice: int | None = None
         if self.labels is not None:
             per_slice = np.count_nonzero(self.labels, axis=(1, 2))

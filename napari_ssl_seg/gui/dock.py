@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.settings import get_settings
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QTabWidget, QVBoxLayout, QWidget
@@ -56,7 +58,6 @@ class SSLDock(QWidget):
         self.viewer = viewer
         self.workbench = Workbench()
         self.setAcceptDrops(True)
-        self.setMinimumWidth(300)
         self._opening: Task | None = None
         self.case_view = CaseView(self.workbench, viewer, self)
         self.tabs = QTabWidget()
@@ -78,6 +79,8 @@ class SSLDock(QWidget):
         self.workbench.message.connect(self.messages.show_message)
         self.tabs.currentChanged.connect(self._show_tab)
         viewer.events.theme.connect(self._theme_changed)
+        self._appearance = get_settings().appearance
+        self._appearance.events.font_size.connect(self._theme_changed)
         self._theme_changed()
         self._keys()
         self._show_tab(STUDY)
@@ -142,10 +145,13 @@ class SSLDock(QWidget):
 
     # -- looks and end --------------------------------------------------------------------------------------------
     def _theme_changed(self, event: Any = None) -> None:
-        self.setStyleSheet(sheet(theme_colours(self.viewer.theme), self.font().pointSize()))
+        if isalive(self):
+            self.setStyleSheet(sheet(theme_colours(self.viewer.theme), int(self._appearance.font_size)))
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         self.case_view.close()
+        self.viewer.events.theme.disconnect(self._theme_changed)
+        self._appearance.events.font_size.disconnect(self._theme_changed)
         super().closeEvent(event)
 
 

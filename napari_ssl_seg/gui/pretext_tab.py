@@ -272,7 +272,9 @@ class PretextTab(QWidget):
     def _show_place(self) -> None:
         case = self._workbench.case
         if case is not None:
-            self.case_label.setText(f"{case.id} · slice {self._workbench.slice_index} of {case.shape[0]}")
+            index = self._workbench.slice_index
+            self.case_label.setText(f"{case.id} · {index}/{case.shape[0]}")
+            self.case_label.setToolTip(f"{case.id}, slice {index} of {case.shape[0]} (the slider chooses it)")
 
     def _step_case(self, step: int) -> None:
         try:

@@ -50,7 +50,7 @@ QToolButton[role="quiet"]:checked {{ color: {text}; }}
 QToolButton[role="thumbnail"] {{ background: transparent; border: 2px solid transparent; border-radius: 4px; padding: 2px; }}
 QToolButton[role="thumbnail"]:hover {{ background: {foreground}; }}
 QToolButton[role="thumbnail"]:checked {{ border-color: {accent_hover}; }}
-QLabel[role="heading"] {{ font-weight: 600; font-size: {heading}pt; }}
+QLabel[role="heading"] {{ font-weight: 600; }}
 QLabel[role="hint"] {{ color: {dim}; }}
 QLabel[role="chip"] {{ background: {foreground}; border: 1px solid {line}; border-radius: 8px; padding: 2px 7px; }}
 QFrame[role="card"] {{ border: 1px solid {line}; border-radius: 6px; }}
@@ -58,6 +58,7 @@ QLabel[role="problem"] {{ background: {warning_back}; color: {warning_text}; bor
 QLabel[role="error"] {{ background: {error_back}; color: {error_text}; border-radius: 4px; padding: 5px 8px; }}
 QLabel[role="invalid"] {{ color: {error_text}; }}
 QTableView {{ gridline-color: transparent; }}
+QTableView, QHeaderView, QTreeView, QListView, QLineEdit, QToolButton {{ font-size: {size}pt; }}
 """
 
 
@@ -71,8 +72,11 @@ def mark(widget: QWidget, role: str) -> QWidget:
     return widget
 
 
-def sheet(theme: Mapping[str, str], font_size: int = 12) -> str:
-    """The style sheet for a theme given as colour names (background, foreground, primary, text) to ``#rrggbb``."""
+def sheet(theme: Mapping[str, str], font_size: int = 10) -> str:
+    """The style sheet for a theme given as colour names (background, foreground, primary, text) to ``#rrggbb``.
+
+    ``font_size`` in points is for the widgets to which napari's own sheet gives none.
+    """
     dark = _luminance(theme["background"]) < 0.5
     return _SHEET.format(
         accent=ACCENT,
@@ -82,7 +86,7 @@ def sheet(theme: Mapping[str, str], font_size: int = 12) -> str:
         line=theme["primary"],
         text=theme["text"],
         dim=mix(theme["text"], theme["background"], 0.35),
-        heading=font_size + 1,
+        size=font_size,
         warning_back="#4d3b00" if dark else "#fff1c2",
         warning_text="#ffe08a" if dark else "#5c4300",
         error_back="#5a1f14" if dark else "#fde0da",

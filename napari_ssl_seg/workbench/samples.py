@@ -66,7 +66,7 @@ class SampleJob(ImportJob):
             source = self._fetch() if self.sample.download else self._make()
         except Cancelled:
             return None
-        self._options = {"images": source}
+        self._options = {"images": source, "name": self.sample.folder}
         return super().run()
 
     def _make(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_opening_the_panel_imports_nothing_heavy() -> None:
     code = """
         import sys
         from napari_ssl_seg.gui import dock, study_tab, pretext_tab
-        heavy = ("torch", "monai", "SimpleITK", "nibabel", "lightning_fabric", "skimage", "scipy")
+        heavy = ("torch", "monai", "SimpleITK", "nibabel", "lightning_fabric", "skimage")
         print([name for name in heavy if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
@@ -101,6 +102,45 @@ def test_a_theme_change_restyles_the_panel(dock: SSLDock) -> None:
     before = dock.styleSheet()
     dock.viewer.theme = "light"
     assert dock.styleSheet() != before
+
+
+def test_a_larger_font_reaches_the_tables(dock: SSLDock) -> None:
+    from napari.settings import get_settings
+
+    appearance = get_settings().appearance
+    before, sheet_before = appearance.font_size, dock.styleSheet()
+    try:
+        appearance.font_size = before + 5
+        assert f"font-size: {before + 5}pt" in dock.styleSheet() != sheet_before
+    finally:
+        appearance.font_size = before
+
+
+def test_a_closed_panel_follows_nothing_any_more(docked: SSLDock, study: Study, settle: Any, qtbot: Any) -> None:
+    viewer = docked.viewer
+    docked.workbench.set_study(study)
+    docked.workbench.open_case("head_000")
+    settle(lambda: not docked.case_view.busy)
+    docked.close()
+    viewer.window.remove_dock_widget(docked)
+    viewer.theme = "light"
+    viewer.dims.set_current_step(0, 1)
+    viewer.add_points([[0, 0, 0]])
+    qtbot.wait(100)
+
+
+def test_the_panel_opens_in_less_than_half_a_second_of_work(qtbot: Any) -> None:
+    from napari.components import ViewerModel
+
+    from napari_ssl_seg.gui.dock import SSLDock
+
+    begin = time.process_time()
+    widget = SSLDock(ViewerModel())  # type: ignore[arg-type]
+    qtbot.addWidget(widget)
+    widget.show()
+    qtbot.waitExposed(widget)
+    assert time.process_time() - begin < 0.5
+    widget.close()
 
 
 def test_the_sheet_is_made_for_dark_and_light() -> None:

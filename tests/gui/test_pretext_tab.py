@@ -111,7 +111,7 @@ def test_the_slider_redraws_and_only_the_last_slice_counts(
     settle(lambda: dock.workbench.slice_index == 8 and not tab.busy)
     assert asked[-1] == 8 and len(asked) <= 2
     assert views(dock)["masked"].translate[0] == pytest.approx(image.translate[0] + 3.0 * 8)
-    assert "slice 8" in tab.case_label.text()
+    assert tab.case_label.text() == "head_001 · 8/10"
 
 
 def test_while_it_computes_the_old_views_stay_dimmed(

@@ -221,6 +221,25 @@ def test_samples_are_listed_with_size_and_licence_before_anything_is_fetched(tab
     assert tab.pages.currentWidget() is tab.empty
 
 
+def test_a_scan_that_lies_obliquely_is_said_to_be_shown_squared(dock: SSLDock, tmp_path: Path, settle: Any) -> None:
+    import nibabel
+
+    from napari_ssl_seg.study import Study
+
+    turn = np.deg2rad(10)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    image = np.random.default_rng(0).integers(0, 99, (8, 9, 5)).astype(np.int16)
+    (tmp_path / "scans").mkdir()
+    nibabel.save(nibabel.Nifti1Image(image, affine), tmp_path / "scans" / "tilted.nii.gz")
+    dock.workbench.set_study(Study.create(tmp_path / "s", images=tmp_path / "scans"))
+    dock.workbench.open_case("tilted")
+    settle(lambda: bool(dock.messages.text))
+    assert dock.messages.text.startswith("tilted lies obliquely")
+    shown = dock.case_view.image_layer()
+    assert not np.allclose(shown.metadata["affine"][:3, :3], np.diag(np.diag(shown.metadata["affine"][:3, :3])))
+
+
 def test_a_case_that_cannot_be_read_is_said_in_the_panel(dock: SSLDock, study: Study, settle: Any) -> None:
     study.close()
     dock.workbench.set_study(study)
