@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QElidingLabel, QFlowLayout
+from superqt import QElidingLabel
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.gui.chips import ChipRow
 from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.fields import ChoiceField
+from napari_ssl_seg.gui.seed_row import SeedRow
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.thumbnails import ThumbnailRow
 from napari_ssl_seg.gui.view_layers import ViewLayers
@@ -40,7 +40,6 @@ DELAY_MILLISECONDS = 60
 """How long the slider and the fields rest before the views are drawn again."""
 DIM_MILLISECONDS = 150
 """A view that is ready sooner replaces the old one without dimming it."""
-LARGEST_SEED = 2**31 - 1
 
 
 class PretextTab(QWidget):
@@ -89,20 +88,7 @@ class PretextTab(QWidget):
             button.setToolTip(help_)
             button.setAccessibleName(help_)
         self.form = ConfigForm()
-        self.redraw_button = QPushButton("Redraw")
-        self.redraw_button.setToolTip("Draw another sample: the next seed, or the same one where it is locked")
-        mark(self.redraw_button, "primary")
-        self.seed_box = QSpinBox()
-        self.seed_box.setRange(0, LARGEST_SEED)
-        self.seed_box.setPrefix("seed ")
-        self.seed_box.setToolTip("The same seed gives the same sample, here and on the command line")
-        self.seed_box.setAccessibleName("Seed")
-        self.lock_button = QCheckBox("keep")
-        self.lock_button.setToolTip("Redraw with this very seed instead of the next one")
-        self.chips = QWidget()
-        self._chip_layout = QFlowLayout(self.chips)
-        self._chip_layout.setContentsMargins(0, 0, 0, 0)
-        self._chip_layout.setSpacing(4)
+        self.draw, self.chips = SeedRow(), ChipRow()
         self.thumbnails = ThumbnailRow()
         self.status = QLabel()
         self.status.setWordWrap(True)
@@ -126,19 +112,13 @@ class PretextTab(QWidget):
         top.addRow("", self.paper_label)
         top.addRow("Case", case_row)
         top.addRow("Patch", self.dims_box)
-        self._top = top
-        draw = QHBoxLayout()
-        draw.setSpacing(4)
-        draw.addWidget(self.redraw_button, 1)
-        draw.addWidget(self.seed_box)
-        draw.addWidget(self.lock_button)
         self.body = QWidget()
         body = QVBoxLayout(self.body)
         body.setContentsMargins(0, 0, 0, 0)
         body.setSpacing(8)
         body.addLayout(top)
         body.addWidget(self.form)
-        body.addLayout(draw)
+        body.addWidget(self.draw)
         body.addWidget(self.status)
         body.addWidget(self.chips)
         body.addWidget(self.thumbnails)
@@ -166,8 +146,8 @@ class PretextTab(QWidget):
         self.run_box.edited.connect(self.ask)
         self.form.changed.connect(self._settings_changed)
         self.form.invalid.connect(lambda text: self._worker.drop())
-        self.seed_box.valueChanged.connect(lambda seed: self.ask())
-        self.redraw_button.clicked.connect(self.redraw)
+        self.draw.changed.connect(self.ask)
+        self.draw.again.connect(lambda: self.ask(now=True))
         self.previous_button.clicked.connect(lambda: self._step_case(-1))
         self.next_button.clicked.connect(lambda: self._step_case(1))
         self.open_button.clicked.connect(lambda: self._step_case(1))
@@ -283,13 +263,6 @@ class PretextTab(QWidget):
             self._workbench.fail(error)
 
     # -- asking ---------------------------------------------------------------------------------------------------
-    def redraw(self) -> None:
-        """Draw another sample: with the next seed, unless it is locked."""
-        if self.lock_button.isChecked() or self.seed_box.value() == LARGEST_SEED:
-            self.ask(now=True)
-        else:
-            self.seed_box.setValue(self.seed_box.value() + 1)
-
     def ask(self, *_: Any, now: bool = False) -> None:
         """Ask for the views of what is chosen, once the tab is looked at."""
         study, case_id, method = self._workbench.study, self._workbench.case_id, self.method
@@ -303,7 +276,7 @@ class PretextTab(QWidget):
             case_id,
             self._workbench.slice_index,
             settings=self.form.values(),
-            seed=self.seed_box.value(),
+            seed=self.draw.seed,
             dims=int(self.dims_box.value() or 2),
             run_id=self.run_box.value(),
         )
@@ -340,7 +313,7 @@ class PretextTab(QWidget):
         self._views.show(found)
         self.thumbnails.show_pictures(found.pictures)
         self.thumbnails.mark_shown(self._views.visible_views())
-        self._show_chips(found.chips)
+        self.chips.show_texts(found.chips)
         mark(self.status, "hint")
         self.status.setText(f"{self._title(found)}, drawn in {1000 * found.seconds:.0f} ms")
 
@@ -375,26 +348,9 @@ class PretextTab(QWidget):
         self._answer = None
         self._views.clear()
         self.thumbnails.show_pictures(())
-        self._show_chips(())
+        self.chips.show_texts(())
         self.status.clear()
         mark(self.status, "hint")
-
-    def _show_chips(self, texts: tuple[str, ...]) -> None:
-        while self._chip_layout.count() > len(texts):
-            item = self._chip_layout.takeAt(self._chip_layout.count() - 1)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        for number, text in enumerate(texts):
-            if number < self._chip_layout.count():
-                self._chip_layout.itemAt(number).widget().setText(text)  # type: ignore[union-attr]
-            else:
-                chip = QLabel(text)
-                mark(chip, "chip")
-                self._chip_layout.addWidget(chip)
-        self._chip_layout.invalidate()
-        self.chips.updateGeometry()
 
     def _bring_to_front(self, name: str) -> None:
         self._views.bring_to_front(name)

@@ -68,8 +68,7 @@ def test_what_the_network_gets_is_in_front_at_first(tab: PretextTab, dock: SSLDo
 
 
 def test_the_stats_are_chips(tab: PretextTab) -> None:
-    texts = [tab._chip_layout.itemAt(number).widget().text() for number in range(tab._chip_layout.count())]
-    assert "share masked 75 %" in texts
+    assert "share masked 75 %" in tab.chips.texts
 
 
 def test_redraw_takes_the_next_seed_unless_it_is_kept(tab: PretextTab, dock: SSLDock, settle: Any) -> None:
@@ -78,13 +77,13 @@ def test_redraw_takes_the_next_seed_unless_it_is_kept(tab: PretextTab, dock: SSL
         return np.array(views(dock)["mask"].data)
 
     first = mask()
-    tab.redraw_button.click()
+    tab.draw.redraw_button.click()
     second = mask()
-    assert tab.seed_box.value() == 1 and not np.array_equal(first, second)
-    tab.lock_button.setChecked(True)
-    tab.redraw_button.click()
-    assert np.array_equal(mask(), second) and tab.seed_box.value() == 1
-    tab.seed_box.setValue(0)
+    assert tab.draw.seed_box.value() == 1 and not np.array_equal(first, second)
+    tab.draw.keep_box.setChecked(True)
+    tab.draw.redraw_button.click()
+    assert np.array_equal(mask(), second) and tab.draw.seed_box.value() == 1
+    tab.draw.seed_box.setValue(0)
     assert np.array_equal(mask(), first)
 
 
@@ -92,7 +91,7 @@ def test_layers_are_reused_and_stay_as_the_user_left_them(tab: PretextTab, dock:
     before = views(dock)
     before["scan"].visible = True
     before["masked"].opacity = 0.6
-    tab.redraw_button.click()
+    tab.draw.redraw_button.click()
     settle(lambda: not tab.busy)
     assert views(dock) == before
     assert before["scan"].visible and before["masked"].opacity == pytest.approx(0.6)
@@ -122,7 +121,7 @@ def test_while_it_computes_the_old_views_stay_dimmed(
     monkeypatch.setattr(tab._worker, "_function", lambda question: gate.wait(30) and function(question))
     masked = views(dock)["masked"]
     full = masked.opacity
-    tab.redraw_button.click()
+    tab.draw.redraw_button.click()
     settle(lambda: masked.opacity < full)
     assert masked in dock.viewer.layers and masked.visible
     gate.set()
@@ -150,11 +149,11 @@ def test_an_error_stands_in_the_panel_and_the_next_answer_takes_it_away(
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(tab._worker, "_function", out_of_memory)
-    tab.redraw_button.click()
+    tab.draw.redraw_button.click()
     settle(lambda: not tab.busy)
     assert "CUDA out of memory" in tab.status.text() and tab.status.property("role") == "error"
     monkeypatch.setattr(tab._worker, "_function", function)
-    tab.redraw_button.click()
+    tab.draw.redraw_button.click()
     settle(lambda: not tab.busy)
     assert tab.status.text().startswith("patch ") and tab.status.property("role") == "hint"
 
