@@ -103,6 +103,8 @@ class TrainingQueue:
             return "starting"
         if progress.state in ACTIVE and progress.run.stop_requested:
             return "stopping"
+        if progress.state == "stopped" and run_id in self._in_thread:
+            return "stopping"  # it has saved, but its thread has not ended: only then can it be let go on
         return progress.state
 
     @property
@@ -222,7 +224,7 @@ class TrainingQueue:
     def poll(self, *, folder: bool = True) -> None:
         """Read what runs have written; with ``folder`` also look for runs that were started or deleted elsewhere."""
         changed = self._look_into_folder() if folder else False
-        for progress in list(self._runs.values()):
+        for progress in {**self._in_thread, **self._runs}.values():  # also those of a study that was open before
             before = progress.state
             events = progress.update() if folder or self._is_active(progress) else []
             if events or time.time() > self._coming_up.get(progress.id, float("inf")):
