@@ -64,8 +64,7 @@ def take_screenshots(
         tour.settle()
         if tour.dock.workbench.study is None:
             raise RuntimeError(tour.dock.messages.text or f"{study_folder} did not open")
-        case = next((case for case in tour.dock.workbench.cases if case.label is not None), None)
-        case = case or tour.dock.workbench.cases[0]
+        case = min(tour.dock.workbench.cases, key=lambda case: (case.label is None, case.split != "train"))
         if states:
             tour.dock.show_tab(PRETEXT)
             shot("2-pretext-empty")
