@@ -29,7 +29,10 @@ class TrainSettings(BaseModel):
     batch_size: int = Field(
         0, ge=0, le=1024, title="Batch size", description="patches a step; 0: 16 slices or 2 volume patches"
     )
-    learning_rate: float = Field(2e-3, gt=0, le=1, title="Learning rate", description="the highest, after warm-up")
+    # Networks with instance norm and few channels learn slowly below this: their logits grow by no more than the rate a
+    # step. Hippocampus, 3 labelled scans, 100 steps, small 2D U-Net: loss 1.00 at 0.002, 0.38 at 0.005, 0.25 at 0.01, and
+    # validation Dice 0.81, 0.82, 0.80.
+    learning_rate: float = Field(5e-3, gt=0, le=1, title="Learning rate", description="the highest, after warm-up")
     weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay", description="pull of the weights towards zero")
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
         "adamw", title="Optimiser", description="adamw suits few steps; sgd has momentum 0.99, as in nnU-Net"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 
@@ -35,7 +36,7 @@ def test_a_run_goes_from_queued_to_finished_and_learns(tmp_path):
 
 
 def test_events_come_at_most_twenty_times_a_second(tmp_path):
-    run, settings = toy_run(tmp_path, iterations=1500)
+    run, settings = toy_run(tmp_path, iterations=600)
     stamps = [time.monotonic() for _ in train_task(run, ToyTask(), settings, device="cpu")]
     busiest = max(sum(start <= stamp < start + 1 for stamp in stamps) for start in stamps)
     assert busiest <= 20
@@ -189,3 +190,25 @@ def test_the_state_is_found_at_the_end_of_a_long_log(tmp_path):
     assert Run.open(run.folder).latest("step").data["step"] == 30
     assert time.perf_counter() - start < 0.05
     assert run.state == "finished"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_killed_at_any_moment_it_goes_on_to_the_same_weights(tmp_path):
+    """A checkpoint after each step, and a kill -9 somewhere in the middle, often inside a save."""
+    whole, settings = toy_run(tmp_path / "whole", iterations=60)
+    drain(train_task(whole, ToyTask(), settings, device="cpu"))
+    run, settings = toy_run(tmp_path / "killed", iterations=60, checkpoint_seconds=0)
+    rng = random.Random(0)
+    for _ in range(8):
+        child = os.fork()
+        if child == 0:
+            try:
+                drain(train_task(run, ToyTask(), settings, device="cpu"))
+            finally:
+                os._exit(0)
+        time.sleep(rng.uniform(0.05, 0.4))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    drain(train_task(run, ToyTask(), settings, device="cpu"))
+    assert run.state == "finished"
+    assert all(torch.equal(value, weights(run)[name]) for name, value in weights(whole).items())
