@@ -129,6 +129,7 @@ class SliceOrder(QWidget):
         self.forward.clicked.connect(lambda: self.step(1))
         self.list = QListWidget()
         self.list.setMinimumHeight(90)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setAccessibleName("Slices to look at")
         self.list.itemClicked.connect(self._clicked)
         heading = QLabel("Slices")

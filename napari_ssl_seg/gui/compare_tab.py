@@ -157,6 +157,8 @@ class CompareTab(QWidget):
             self.comparison.refresh()
 
     def _shown_runs_changed(self, run_ids: Sequence[str]) -> None:
+        if not {entry.key for entry in self.comparison.entries}.issuperset(run_ids):
+            self.comparison.refresh()
         folders = [entry.key for entry in self.comparison.chosen if entry.run is None]
         self.comparison.choose([*run_ids, *folders])
 

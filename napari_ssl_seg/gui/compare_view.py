@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from napari_ssl_seg.gui import layers as layers_
-from napari_ssl_seg.gui.style import mix
+from napari_ssl_seg.gui.style import mix, theme_colours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,7 +219,7 @@ class CompareView:
             text={
                 "string": "{caption}",
                 "size": 9,
-                "color": mix(cell.color, "#ffffff", 0.45),
+                "color": mix(cell.color, theme_colours(str(self._viewer.theme))["text"], 0.4),
                 "anchor": "upper_left",  # above the image: on it, no colour is legible on every scan
             },
             **{key: value for key, value in placement.items() if key != "metadata"},

@@ -144,8 +144,7 @@ class TrainTab(QWidget):
         self.strip_dock.update()
         self.queue.open(study)
         if study is None:
-            self._active_timer.stop()
-            self._folder_timer.stop()
+            self._folder_timer.stop()  # a run of the study that was open goes on, and is still followed
             return
         self.used.setText(used_line(study))
         self.finetune_card.set_available(*labels_available(study))

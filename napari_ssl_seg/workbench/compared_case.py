@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METRICS = ("dice", "assd")
 BEST = "★"
 """Stands before the name of the method that is best on a slice."""
-TITLE_LENGTH = 26
+TITLE_LENGTH = 22
 """Longer names are cut in captions: a cell is narrow."""
 METRIC_WORDS = {"dice": "Dice", "assd": "ASSD"}
 
@@ -118,7 +118,10 @@ class CaseComparison:
         return np.where(count > 0, differ.sum(axis=1) / np.maximum(count, 1), 0.0)
 
     def worst_first(self, metric: str = "dice", label: int | None = None) -> list[tuple[int, int, float]]:
-        """Slices from the worst on: (slice, method that is worst there, its value); undefined ones are left out."""
+        """Slices from the worst on: (slice, method that is worst there, its value); undefined ones are left out.
+
+        Where the values are equal (a Dice of 0 at both ends of an organ), the slice with more wrong voxels comes first.
+        """
         if not self.methods:
             return []
         table = self._table(metric, label)
@@ -129,7 +132,9 @@ class CaseComparison:
             for index in range(self.n_slices)
             if np.isfinite(badness[worst[index], index])
         ]
-        return sorted(rows, key=lambda row: row[2] if metric == "dice" else -row[2])
+        wrong = [self._wrong(method) for method in range(len(self.methods))]
+        sign = 1.0 if metric == "dice" else -1.0
+        return sorted(rows, key=lambda row: (round(sign * row[2], 6), -int(wrong[row[1]][row[0]]), row[0]))
 
     def disagreeing_first(self) -> list[tuple[int, float]]:
         """Slices by how much the methods disagree: (slice, share); those where they agree are left out."""
@@ -174,6 +179,13 @@ class CaseComparison:
                         }
                     )
         return found
+
+    def _wrong(self, method: int) -> NDArray[np.int64]:
+        """(slices,): how many voxels are wrong."""
+        errors = self.methods[method].errors
+        if errors is None:
+            return np.zeros(self.n_slices, np.int64)
+        return np.count_nonzero(np.moveaxis(errors, self.axis, 0).reshape(self.n_slices, -1), axis=1)
 
     def _table(self, metric: str, label: int | None) -> NDArray[np.float64]:
         return np.stack([self.by_slice(method, metric, label) for method in range(len(self.methods))])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,9 @@ def test_best_worst_and_disagreement(comparison):
     worst = case.worst_first("dice")
     assert [row[2] for row in worst] == sorted(row[2] for row in worst)
     assert {row[0] for row in worst} == set(labelled) and {row[1] for row in worst} == {0}
+    wrong = np.count_nonzero(case.methods[0].errors, axis=(1, 2))
+    for (first, _, low), (second, _, high) in pairwise(worst):
+        assert low < high - 1e-7 or wrong[first] >= wrong[second]
     first, moved = reference(0), np.roll(reference(0), 3, axis=2)
     shares = [
         ((first[z] != moved[z]).sum() / max(1, ((first[z] != 0) | (moved[z] != 0)).sum())) for z in range(SHAPE[0])
