@@ -34,17 +34,29 @@ class CaseView(QObject):
         self._slider.setSingleShot(True)
         self._slider.setInterval(SLICE_DELAY)
         self._slider.timeout.connect(self._slider_moved)
-        workbench.case_changed.connect(self._case_changed)
-        workbench.slice_changed.connect(self._slice_changed)
-        viewer.dims.events.current_step.connect(self._step_changed)
+        self._following = False
+        self.follow()
 
     @property
     def busy(self) -> bool:
         """Whether a case is being read."""
         return self._reader.busy
 
+    def follow(self) -> None:
+        """Follow workbench and slider (again)."""
+        if self._following:
+            return
+        self._following = True
+        self._workbench.case_changed.connect(self._case_changed)
+        self._workbench.slice_changed.connect(self._slice_changed)
+        self._viewer.dims.events.current_step.connect(self._step_changed)
+
     def close(self) -> None:
         """Follow nothing any more."""
+        if not self._following:
+            return
+        self._following = False
+        self._slider.stop()
         self._workbench.case_changed.disconnect(self._case_changed, missing_ok=True)
         self._workbench.slice_changed.disconnect(self._slice_changed, missing_ok=True)
         self._viewer.dims.events.current_step.disconnect(self._step_changed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.settings import get_settings
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QTabWidget, QVBoxLayout, QWidget
 
@@ -78,9 +78,9 @@ class SSLDock(QWidget):
         layout.addWidget(self.foot)
         self.workbench.message.connect(self.messages.show_message)
         self.tabs.currentChanged.connect(self._show_tab)
-        viewer.events.theme.connect(self._theme_changed)
         self._appearance = get_settings().appearance
-        self._appearance.events.font_size.connect(self._theme_changed)
+        self._following = False
+        self._follow()
         self._theme_changed()
         self._keys()
         self._show_tab(STUDY)
@@ -148,11 +148,29 @@ class SSLDock(QWidget):
         if isalive(self):
             self.setStyleSheet(sheet(theme_colours(self.viewer.theme), int(self._appearance.font_size)))
 
+    def _follow(self) -> None:
+        if not self._following:
+            self._following = True
+            self.viewer.events.theme.connect(self._theme_changed)
+            self._appearance.events.font_size.connect(self._theme_changed)
+            self.case_view.follow()
+
+    def _leave(self) -> None:
+        if self._following:
+            self._following = False
+            self.viewer.events.theme.disconnect(self._theme_changed)
+            self._appearance.events.font_size.disconnect(self._theme_changed)
+            self.case_view.close()
+
     def closeEvent(self, event: QCloseEvent | None) -> None:
-        self.case_view.close()
-        self.viewer.events.theme.disconnect(self._theme_changed)
-        self._appearance.events.font_size.disconnect(self._theme_changed)
+        self._leave()
         super().closeEvent(event)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            # napari takes a panel that is closed by its cross out of its dock, without closing it.
+            self._leave() if self.parent() is None else self._follow()
 
 
 def _page() -> QScrollArea:

@@ -121,12 +121,17 @@ def test_a_closed_panel_follows_nothing_any_more(docked: SSLDock, study: Study, 
     docked.workbench.set_study(study)
     docked.workbench.open_case("head_000")
     settle(lambda: not docked.case_view.busy)
-    docked.close()
-    viewer.window.remove_dock_widget(docked)
+    index, sheet_before = docked.workbench.slice_index, docked.styleSheet()
+    viewer.window.remove_dock_widget(docked)  # what the cross of a dock does
     viewer.theme = "light"
     viewer.dims.set_current_step(0, 1)
-    viewer.add_points([[0, 0, 0]])
     qtbot.wait(100)
+    assert (docked.workbench.slice_index, docked.styleSheet()) == (index, sheet_before)
+    viewer.window.add_dock_widget(docked)
+    image = docked.case_view.image_layer()
+    assert image is not None
+    viewer.dims.set_point(0, image.translate[0] + 2 * image.scale[0])
+    settle(lambda: docked.workbench.slice_index == 2)
 
 
 def test_the_panel_opens_in_less_than_half_a_second_of_work(qtbot: Any) -> None:
