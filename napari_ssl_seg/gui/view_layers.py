@@ -34,13 +34,14 @@ class ViewLayers:
         old = self.layers()
         layers_.remove_own(self._viewer, [layer for layer in old if layer.name not in wanted])
         fresh = not any(layer.name in wanted for layer in old)
+        first_output = next((picture.name for picture in answer.pictures if picture.output), None)
         selected = list(self._viewer.layers.selection)
         for picture in answer.pictures:
             if picture.array is None:
                 continue
             known = any(layer.name == self.name(answer, picture) for layer in old)
-            # What the network gets is shown at first; what a run makes of it when the run is chosen.
-            shown = None if known else (picture.name == answer.front if fresh else picture.output)
+            # What the network gets is shown at first; once a run is chosen, what it makes of that.
+            shown = None if known else picture.name == (first_output if picture.output and not fresh else answer.front)
             self._show_one(answer, picture, shown, request.case_id)
         if selected and all(layer in self._viewer.layers for layer in selected):
             self._viewer.layers.selection = set(selected)

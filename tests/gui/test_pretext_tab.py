@@ -185,6 +185,24 @@ def test_thumbnails_bring_to_front_and_show_alone(tab: PretextTab, dock: SSLDock
     assert views(dock)["target"].visible and dock.case_view.image_layer().visible
 
 
+def test_what_a_run_makes_of_the_sample_can_be_looked_at(
+    tab: PretextTab, dock: SSLDock, study: Study, settle: Any
+) -> None:
+    from napari_ssl_seg.training import pretrain
+    from napari_ssl_seg.training.events import drain
+
+    assert not tab.run_box.isVisible(), "there is no run to choose yet"
+    run = drain(pretrain(study, "simmim", dims=2, iterations=2, batch_size=2, device="cpu"))
+    dock.workbench.refresh_runs()
+    assert tab.run_box.isVisible() and tab.run_box.count() == 2
+    tab.run_box.set_value(run.id)
+    settle(lambda: not tab.busy and "restored" in views(dock))
+    assert [name for name, layer in views(dock).items() if layer.visible] == ["masked", "restored"]
+    assert np.isfinite(views(dock)["restored"].data).all()
+    tab.run_box.set_value(None)
+    settle(lambda: not tab.busy and "restored" not in views(dock))
+
+
 def test_another_case_forgets_the_views_of_the_first(tab: PretextTab, dock: SSLDock, settle: Any) -> None:
     tab.next_button.click()
     assert dock.workbench.case_id == "head_002"
