@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     study, data_name = open_study(options.data, options.out)
-    quiet = {"preview_seconds": 0, "checkpoint_seconds": 600}  # nobody watches
+    # Nobody watches; and the rate at which the kept results were made, whatever the default becomes.
+    common = {"preview_seconds": 0, "checkpoint_seconds": 600, "learning_rate": 2e-3}
     protocol = Protocol(
         methods=tuple(options.methods.split(",")),
         budgets=tuple(int(part) for part in options.budgets.split(",")),
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dims=options.dims,
         preset=options.preset,
         device=options.device,
-        pretrain_settings=quiet,
-        finetune_settings={**quiet, "evaluate_every": max(1, options.finetune_iterations // 3)},
+        pretrain_settings=common,
+        finetune_settings={**common, "evaluate_every": max(1, options.finetune_iterations // 3)},
     )
     start = time.monotonic()
     outcome = follow(compare_methods(study, protocol))
@@ -95,6 +96,7 @@ def results(study: Study, protocol: Protocol, outcome: Outcome, data_name: str, 
             "finetune_iterations": protocol.finetune_iterations,
             "dims": protocol.dims,
             "preset": protocol.preset,
+            "learning_rate": protocol.finetune_settings["learning_rate"],
             "pretraining": "one per method and repeat" if protocol.pretrain_every_repeat else "one per method",
         },
         "seconds_of_this_call": round(seconds),
