@@ -12,6 +12,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.evaluation.charts import method_color
 from napari_ssl_seg.gui import training_worker, workers
 from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.closing import ClosingGuard
@@ -26,7 +27,7 @@ from napari_ssl_seg.gui.train_cards import FinetuneCard, PretrainCard
 from napari_ssl_seg.gui.train_choices import as_start, load_choices, prepare
 from napari_ssl_seg.gui.train_strip import TrainStrip
 from napari_ssl_seg.workbench.training import TrainingQueue, can_resume
-from napari_ssl_seg.workbench.training_plan import color_of, expected_rate, labels_available, used_line
+from napari_ssl_seg.workbench.training_plan import expected_rate, labels_available, used_line
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -303,7 +304,7 @@ class TrainTab(QWidget):
         created = run.record.created if run.record is not None else 0.0
         state = self.queue.state(run.id)
         selected = self.list.selected
-        color = color_of(selected.index(run.id)) if run.id in selected else None
+        color = method_color(selected.index(run.id)) if run.id in selected else None
         tooltip = f"{run.id}\n{run.error}" if run.error else run.id
         age = age_words(time.time() - created) if created else ""
         return RunRow(run.id, run.title, state, run.best_dice, age, tooltip, color)
@@ -316,7 +317,7 @@ class TrainTab(QWidget):
     def _show_curves(self, *, now: bool = False) -> None:
         known = {run.id: run for run in self.queue.runs}
         runs = [known[run_id] for run_id in self.list.selected if run_id in known]
-        colors = {run.id: color_of(index) for index, run in enumerate(runs)}
+        colors = {run.id: method_color(index) for index, run in enumerate(runs)}
         self.strip.show_runs(runs, colors, {item.name: item.color for item in self._workbench.classes}, now=now)
 
     def _show_panel(self) -> None:

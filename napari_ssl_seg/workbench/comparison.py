@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_ssl_seg.errors import UserError, VolumeError
+from napari_ssl_seg.evaluation.charts import METHOD_COLORS, method_color
 from napari_ssl_seg.workbench.compared_case import (
     METRICS,
     CaseComparison,
@@ -20,10 +21,9 @@ from napari_ssl_seg.workbench.compared_case import (
     predictions_in,
     read_case,
 )
-from napari_ssl_seg.workbench.training_plan import color_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     import numpy as np
 
@@ -83,7 +83,7 @@ class Comparison:
         used = {entry.color for entry in entries.values()}
         for (key, entry), title in zip(entries.items(), titles, strict=True):
             color = entry.color or next(
-                (color_of(index) for index in range(len(entries)) if color_of(index) not in used), color_of(len(used))
+                (name for name in METHOD_COLORS if name not in used), method_color(len(entries))
             )
             used.add(color)
             entries[key] = replace(entry, title=title, color=color)
@@ -106,6 +106,7 @@ class Comparison:
         """Compare these methods, and no others; unknown keys are left out."""
         chosen = tuple(key for key in dict.fromkeys(keys) if key in self._entries)
         if chosen != self._chosen:
+            self._entries = _told_apart(self._entries, chosen)
             self._chosen = chosen
             self.changed.emit()
 
@@ -284,6 +285,17 @@ def _title(entry: Entry) -> str:
     if entry.run is not None:
         return entry.run.record.title or entry.run.id
     return entry.folder.name if entry.folder is not None else entry.key
+
+
+def _told_apart(entries: Mapping[str, Entry], chosen: Sequence[str]) -> dict[str, Entry]:
+    """With more methods than colours, two of those compared might share one: the later takes a free one."""
+    told, taken = dict(entries), set[str]()
+    for key in chosen:
+        if told[key].color in taken:
+            free = next((color for color in METHOD_COLORS if color not in taken), told[key].color)
+            told[key] = replace(told[key], color=free)
+        taken.add(told[key].color)
+    return told
 
 
 def _unique(titles: Sequence[str]) -> list[str]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.workbench.run_progress import RunProgress
 
-METHOD_COLORS = ("#8F6FE8", "#D6457F", "#3E8E41", "#1E8FA6", "#B3682E", "#8A8A1C", "#B04ACD", "#7A7F8C")
-"""For lines and frames of runs, legible on dark and light; none is a class's colour."""
 GUESSED_RATES = {
     ("cpu", 2): 4.0,
     ("cpu", 3): 3.0,
@@ -86,11 +84,6 @@ def settings_lines(progress: RunProgress) -> list[tuple[str, str]]:
         lines.append(("labelled slices", str(sum(len(slices) for slices in record.slices.values()))))
     lines += [(name, _plain(value)) for name, value in {**record.config, **record.settings}.items()]
     return lines
-
-
-def color_of(index: int) -> str:
-    """The colour of the n-th run shown."""
-    return METHOD_COLORS[index % len(METHOD_COLORS)]
 
 
 def _plain(value: Any) -> str:
