@@ -21,16 +21,7 @@ def main() -> None:
     chosen = parser.parse_args()
     for number, theme in enumerate(chosen.themes.split(",")):
         for path in take_screenshots(chosen.study, chosen.out, theme=theme, states=number == 0):
-            shrink(path)
             print(path)
-
-
-def shrink(path: Path) -> None:
-    """Write a picture again with 256 colours: a third of the bytes, and no difference to be seen in a window's greys."""
-    from PIL import Image
-
-    picture = Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    picture.save(path, optimize=True)
 
 
 if __name__ == "__main__":
