@@ -205,4 +205,3 @@ def test_best_dice_and_log(study):
 def test_what_was_taken_over_is_one_sentence():
     event = Event("weights", {"loaded": ["a", "b"], "random": ["head"], "skipped": [], "source": "run-1"})
     assert weights_sentence(event) == "2 tensors taken over from run-1, 1 start at random"
-
