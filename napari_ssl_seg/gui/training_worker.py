@@ -6,8 +6,10 @@ and stop at its next step, and the run then returns by itself. superqt would dro
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,12 +20,14 @@ from napari_ssl_seg.errors import TrainingFailed
 from napari_ssl_seg.gui.workers import _Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.events import Event
     from napari_ssl_seg.training.runs import Run
 
+_heap_lock = threading.Lock()
+_runs_going_on = 0
 _going_on: weakref.WeakSet[TrainingWorker] = weakref.WeakSet()
 
 
@@ -106,13 +110,39 @@ def _follow(
         warm_up = warm_up or _core("training", "warm_up")
         warm_up()
         train = train or _core("training", "train")
-        for _event in train(study, run):
-            yield  # at most 20 times a second: the core's own pace
+        with steady_heap():
+            settled = False
+            for event in train(study, run):
+                if event.kind == "step" and not settled:
+                    gc.freeze()  # also what the first step has imported
+                    settled = True
+                yield  # at most 20 times a second: the core's own pace
     except (RuntimeError, MemoryError) as error:
         return _Ending(_explained(error))
     except Exception as error:
         return _Ending(error)
     return _Ending()
+
+
+@contextmanager
+def steady_heap() -> Iterator[None]:
+    """Keep Python's garbage collector from looking through everything while a run goes on in a thread.
+
+    A full collection holds every thread for 0.2-0.5 s once torch and napari are loaded. What exists when the run starts
+    is left out of collections until the last run has ended; what is made meanwhile is collected as ever.
+    """
+    global _runs_going_on
+    with _heap_lock:
+        if _runs_going_on == 0:
+            gc.freeze()
+        _runs_going_on += 1
+    try:
+        yield
+    finally:
+        with _heap_lock:
+            _runs_going_on -= 1
+            if _runs_going_on == 0:
+                gc.unfreeze()
 
 
 def _core(module: str, name: str) -> Callable[..., Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from qtpy.QtGui import QCloseEvent
 
@@ -93,3 +95,12 @@ def test_napari_cancelling_its_workers_saves_too(open_window, qtbot):
         worker.quit()
     qtbot.waitUntil(lambda: tab.queue.state(run.id) == "stopped", timeout=20_000)
     assert run.latest("checkpoint") is not None
+
+
+def test_collector_leaves_out_what_was_there_while_a_run_goes_on():
+    before = gc.get_freeze_count()
+    with training_worker.steady_heap():
+        with training_worker.steady_heap():
+            assert gc.get_freeze_count() > before
+        assert gc.get_freeze_count() > before, "until the last run has ended"
+    assert gc.get_freeze_count() == 0
