@@ -216,9 +216,9 @@ def _collate(
 ) -> Batch:
     import torch
 
-    def stack(cuts: list[Crop]) -> torch.Tensor:
+    def stack(cuts: list[Crop], of: list[str]) -> torch.Tensor:
         images = np.stack([cut.image for cut in cuts])
-        for cut, name in zip(cuts, [*names, *partner_names], strict=False):
+        for cut, name in zip(cuts, of, strict=True):
             if not np.isfinite(cut.image).all():
                 raise StudyError(f"{name} holds values that are not finite; normalise it or leave it out")
         return torch.from_numpy(images)
@@ -230,10 +230,10 @@ def _collate(
             raise StudyError("this method needs regions and some scans have none; make them first")
         regions = torch.from_numpy(np.stack(maps))
     return Batch(
-        image=stack(crops),
+        image=stack(crops, names),
         case_ids=tuple(names),
         origins=tuple(cut.start for cut in crops),
-        partner=stack(partners) if partners else None,
+        partner=stack(partners, partner_names) if partners else None,
         partner_ids=tuple(partner_names),
         regions=regions,
     )
