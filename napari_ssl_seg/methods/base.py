@@ -13,19 +13,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     import torch
     from torch import Tensor, nn
 
-ViewKind = Literal["image", "labels", "mask", "boxes", "curve", "table"]
+    from napari_ssl_seg.networks.spec import NetworkSpec
+    from napari_ssl_seg.pretext.crop import RegionCut
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.events import Event
+
+ViewKind = Literal["image", "labels", "mask", "boxes", "points", "curve", "matrix", "table"]
 
 
 class MethodConfig(BaseModel):
     """Base of every method's hyper-parameters.
 
     Each field carries the paper's default, bounds, one line of help (``description``), a ``title``, and in
-    ``json_schema_extra`` optionally ``unit`` and ``basic=True`` (shown at once; the others are folded away).
+    ``json_schema_extra`` optionally ``unit``, ``basic=True`` (shown at once; the others are folded away) and
+    ``when={"other field": [values]}`` (the field counts, and is shown, with those values only).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +45,9 @@ class Needs:
     """A second patch of another scan, for each patch (Volume Fusion, FDAS)."""
     regions: bool = False
     """An integer map of regions on the same grid (FDAS, LRC)."""
+    companions: int = 0
+    """How many other patches the inspector puts beside the one it shows, for methods that compare or mix the patches of a
+    batch (FDAS); the trainer's batches have theirs anyway."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Batch:
 
     ``image`` and ``partner`` have shape (B, C, H, W) or (B, C, D, H, W), normalised; ``origins`` holds for each sample
     the index (z, y, x) of the patch's first voxel in its scan (it may be negative where the patch was padded).
+    ``regions`` is int64 (B, *spatial): 1, 2 ... by descending area in the slice, 0 where there is none, -1 outside the scan;
+    ``submasks`` is likewise what the regions were before they were merged, where a method merges them.
     """
 
     image: Tensor
@@ -55,6 +66,7 @@ class Batch:
     partner: Tensor | None = None
     partner_ids: tuple[str, ...] = ()
     regions: Tensor | None = None
+    submasks: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -69,6 +81,7 @@ class Batch:
             partner=move(self.partner),
             partner_ids=self.partner_ids,
             regions=move(self.regions),
+            submasks=move(self.submasks),
         )
 
 
@@ -77,8 +90,8 @@ class View:
     """Something to look at: a tensor that the pretext made or used, never a copy made for display.
 
     ``data`` is (B, C, *spatial) for images, (B, *spatial) for label maps and masks, (B, N, 2 * dims) for boxes (start and
-    stop of each axis, in voxels of the patch; a box without extent is none), (N, 2) for curves, and a mapping from words
-    to numbers for tables.
+    stop of each axis, in voxels of the patch; a box without extent is none), (B, N, dims) for points (voxels of the patch),
+    (N, 2) for curves, (rows, columns) for matrices, and a mapping from words to numbers for tables.
     """
 
     name: str
@@ -111,6 +124,22 @@ class Losses:
     parts: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What `Method.prepare` leaves: everything that a run needs to know of the study beside its scans."""
+
+    method: Method
+    """With nothing left open: the number of channels, the source of the regions, the length of a queue ..."""
+    regions_of: Callable[[str], RegionCut | None] | None = None
+    """The region maps of a case, read slice by slice; None for a case that has none (yet)."""
+    submasks_of: Callable[[str], RegionCut | None] | None = None
+    """The same before they were merged."""
+    warnings: tuple[str, ...] = ()
+    """Sentences that the user should see."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values, kept with the run: source of the regions, regions a slice ..."""
+
+
 class Method(ABC):
     """A pretext method with its config.
 
@@ -123,9 +152,32 @@ class Method(ABC):
     dims: ClassVar[frozenset[int]]
     Config: ClassVar[type[MethodConfig]]
     needs: ClassVar[Needs] = Needs()
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings under a name, such as the rows of the paper's ablation, for ``compare --methods NAME:VARIANT``."""
 
     def __init__(self, config: MethodConfig | None = None) -> None:
         self.config: Any = config if config is not None else self.Config()
+
+    def prepare(self, study: Study, case_ids: Sequence[str]) -> Generator[Event, None, Prepared]:
+        """Make what the samples of these cases need, once a study, into its cache; progress events on the way.
+
+        Called before the first step of a run, and again when it goes on: what is in the cache is not made again.
+        """
+        return Prepared(self)
+        yield
+
+    def prepare_slice(self, study: Study, case_id: str, index: int) -> Prepared:
+        """The same for one slice of one case at once, for the inspector; no slower than a slider may be."""
+        return Prepared(self)
+
+    def fitted_to(self, trained: Method) -> Method:
+        """This method with those settings of ``trained`` that shape its model, so as to look at what that model makes of a
+        sample drawn with the settings of this one."""
+        return self
+
+    def finetuning_spec(self, spec: NetworkSpec) -> NetworkSpec:
+        """The network that a fine-tuning from this pretraining builds, where it differs from the one pretrained on."""
+        return spec
 
     @abstractmethod
     def pretext(self, batch: Batch, generator: torch.Generator) -> Pretext:
@@ -149,7 +201,8 @@ class Method(ABC):
     def transfer(self, model: nn.Module) -> dict[str, Tensor]:
         """What fine-tuning starts from: the backbone's weights, encoder and decoder, under the backbone's own names.
 
-        A method whose model holds the backbone elsewhere than in ``model.backbone`` overrides this.
+        A method whose model holds the backbone elsewhere than in ``model.backbone`` overrides this; names are those of the
+        backbone of `finetuning_spec`, and what is not among them stays random.
         """
         backbone: nn.Module = model.get_submodule("backbone")
         return {name: tensor.detach().clone() for name, tensor in backbone.state_dict().items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import RunError, UserError
+from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.methods.registry import get_method
 
 if TYPE_CHECKING:
@@ -89,19 +90,26 @@ def inspect(
     method = get_method(method) if isinstance(method, str) else method
     model = None
     if run is not None:
-        model, spec = _model_of(run, method)
+        method, model, spec = _model_of(run, method)
     if spec.dims not in method.dims:
         possible = " and ".join(f"{dims}D" for dims in sorted(method.dims))
         raise UserError(f"{method.title} works in {possible} only; choose that")
-    others = [case.id for case in study.cases(split="train")] if method.needs.partner else []
-    batch = batch_at(study, case_id, spec, method.needs, slice_index=slice_index, seed=seed, case_ids=others)
+    depth = study.case(case_id).shape[0]
+    index = depth // 2 if slice_index is None else slice_index
+    needs = method.needs
+    others = [case.id for case in study.cases(split="train")] if needs.partner or needs.companions else []
+    prepared = Prepared(method)
+    if 0 <= index < depth:  # otherwise the batch says so
+        prepared = method.prepare_slice(study, case_id, index)
+    if model is None:
+        method = prepared.method
+    batch = batch_at(study, case_id, spec, needs, slice_index=index, seed=seed, case_ids=others, prepared=prepared)
     pretext = method.pretext(batch, generator_for(seed, 0))
     views = pretext.views
     if model is not None:
         views += method.output_views(model, pretext)
     scale = (float(batch.image.min()), float(batch.image.max()))
     shown = tuple(replace(view, range=scale) if view.kind == "image" and view.range is None else view for view in views)
-    depth = study.case(case_id).shape[0]
     return Inspection(
         method=method,
         case_id=case_id,
@@ -111,7 +119,7 @@ def inspect(
         pretext=pretext,
         views=shown,
         stats=dict(pretext.stats),
-        slice_index=depth // 2 if slice_index is None else slice_index,
+        slice_index=index,
         seconds=time.perf_counter() - started,
     )
 
@@ -171,8 +179,9 @@ def _record(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _model_of(run: Run, method: Method) -> tuple[nn.Module, NetworkSpec]:
-    """A pretraining's whole model, its heads included, and the network that it was made for."""
+def _model_of(run: Run, method: Method) -> tuple[Method, nn.Module, NetworkSpec]:
+    """A pretraining's method with the settings asked for where they do not shape the model, its whole model, its heads
+    included, and the network that it was made for."""
     made_by = run.record.method
     if made_by != method.name:
         raise RunError(
@@ -182,14 +191,14 @@ def _model_of(run: Run, method: Method) -> tuple[nn.Module, NetworkSpec]:
         stamp = run.checkpoint_path("last").stat().st_mtime_ns
     except OSError:
         stamp = 0
-    return _load(run.folder, stamp)
+    own, model, spec = _load(run.folder, stamp)
+    return method.fitted_to(own), model, spec
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path, stamp: int) -> tuple[nn.Module, NetworkSpec]:
+def _load(folder: Path, stamp: int) -> tuple[Method, nn.Module, NetworkSpec]:
     """Kept while a slider moves; ``stamp`` makes a newer checkpoint another entry."""
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.training.weights import load_pretraining
 
-    _, model, spec = load_pretraining(Run(folder))
-    return model, spec
+    return load_pretraining(Run(folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,27 +14,63 @@ if TYPE_CHECKING:
 EMPTY_SHARE = 0.1
 """A patch whose standard deviation is below this share of the scan's holds nearly nothing (air, the table)."""
 PROBED_VOXELS = 2**15
+OUTSIDE = -1
+"""Region of the voxels of a patch that lie outside the scan."""
+
+
+class RegionCut(Protocol):
+    """The region map of a scan, of which only the slices asked for are read."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x), that of the scan."""
+
+    def cut(self, start: int, stop: int) -> np.ndarray:
+        """Integers (stop - start, y, x): 1, 2 ... and 0 where there is no region."""
+
+
+@dataclass(frozen=True)
+class WholeMap:
+    """A region map that is in memory as a whole."""
+
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        z, y, x = self.array.shape
+        return z, y, x
+
+    def cut(self, start: int, stop: int) -> np.ndarray:
+        return self.array[start:stop]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """``image`` is (C, *patch), ``regions`` (*patch), ``start`` the index (z, y, x) of the first voxel, maybe negative."""
+    """``image`` is (C, *patch), ``start`` the index (z, y, x) of the first voxel, maybe negative; region maps are (*patch)."""
 
     image: np.ndarray
     start: tuple[int, int, int]
     regions: np.ndarray | None = None
+    submasks: np.ndarray | None = None
 
     def slice(self) -> Crop:
         """A patch of one slice without its first axis: (C, y, x)."""
-        return Crop(self.image[:, 0], self.start, None if self.regions is None else self.regions[0])
+
+        def first(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[0]
+
+        return Crop(self.image[:, 0], self.start, first(self.regions), first(self.submasks))
 
     def flipped(self, axes: Sequence[int]) -> Crop:
         """Mirrored along axes of (z, y, x)."""
         if not axes:
             return self
+
+        def flip(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else np.ascontiguousarray(np.flip(array, tuple(axes)))
+
         image = np.ascontiguousarray(np.flip(self.image, tuple(axis + 1 for axis in axes)))
-        regions = None if self.regions is None else np.ascontiguousarray(np.flip(self.regions, tuple(axes)))
-        return Crop(image, self.start, regions)
+        return Crop(image, self.start, flip(self.regions), flip(self.submasks))
 
 
 def crop(
@@ -43,9 +79,10 @@ def crop(
     size: tuple[int, int, int],
     *,
     fill: float,
-    regions: np.ndarray | None = None,
+    regions: RegionCut | None = None,
+    submasks: RegionCut | None = None,
 ) -> Crop:
-    """Copy ``size`` voxels from ``start`` on; what lies outside the scan is ``fill`` (region 0).
+    """Copy ``size`` voxels from ``start`` on; what lies outside the scan is ``fill``, and region `OUTSIDE`.
 
     Parameters
     ----------
@@ -54,8 +91,9 @@ def crop(
     start
         May be negative, or so large that the patch ends outside.
     """
-    image = _cut(array, start, size, fill)
-    return Crop(image, start, None if regions is None else _cut(regions[None], start, size, 0)[0])
+    return Crop(
+        _cut(array, start, size, fill), start, _cut_regions(regions, start, size), _cut_regions(submasks, start, size)
+    )
 
 
 def random_start(shape: Sequence[int], size: Sequence[int], rng: np.random.Generator) -> tuple[int, int, int]:
@@ -121,3 +159,14 @@ def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: flo
     cut = np.full((array.shape[0], *size), fill, dtype=array.dtype)
     cut[(slice(None), *outside)] = part
     return cut
+
+
+def _cut_regions(
+    regions: RegionCut | None, start: tuple[int, int, int], size: tuple[int, int, int]
+) -> np.ndarray | None:
+    if regions is None:
+        return None
+    depth, at = regions.shape[0], start[0]
+    low, high = min(max(at, 0), depth), max(min(at + size[0], depth), 0)
+    slices = np.asarray(regions.cut(low, high)).astype(np.int64)[None]
+    return _cut(slices, (at - low, *start[1:]), size, OUTSIDE)[0]

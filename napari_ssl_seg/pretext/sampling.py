@@ -13,21 +13,22 @@ import numpy as np
 
 from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.methods.base import Batch
-from napari_ssl_seg.pretext.crop import Contrast, Crop, centred_start, crop, random_start
+from napari_ssl_seg.pretext.crop import OUTSIDE, Contrast, Crop, centred_start, crop, random_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import torch
 
-    from napari_ssl_seg.methods.base import Needs
+    from napari_ssl_seg.methods.base import Needs, Prepared
     from napari_ssl_seg.networks.spec import NetworkSpec
+    from napari_ssl_seg.pretext.crop import RegionCut
 
 REDRAWS = 8
 """How often a patch of nearly nothing but air is drawn anew."""
 
 # What a random stream is for; streams of different purposes never meet.
-_ORDER, _PATCH, _PARTNER, _PRETEXT = range(4)
+_ORDER, _PATCH, _PARTNER, _PRETEXT, _COMPANION = range(5)
 
 
 class PatchSource(Protocol):
@@ -62,7 +63,7 @@ def sample_batch(
     *,
     purpose: str = "train",
     flip_axes: Sequence[int] = (),
-    regions_of: Callable[[str], np.ndarray | None] | None = None,
+    prepared: Prepared | None = None,
 ) -> Batch:
     """The batch of one step, on the CPU.
 
@@ -87,8 +88,8 @@ def sample_batch(
         Passed on to the study, which refuses what that purpose may not see.
     flip_axes
         Axes (0 = z, 1 = y, 2 = x) that are mirrored in half of the patches. None by default: left and right differ.
-    regions_of
-        For methods that need regions: the region map (z, y, x) of a case.
+    prepared
+        For methods that need regions: where those of each case are.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def sample_batch(
     for index in range(batch_size):
         position = epoch_position(len(case_ids), seed, step * batch_size + index)
         rng = np.random.default_rng((_nonnegative(seed), step, index, _PATCH))
-        crops.append(_draw(study, case_ids[position], spec, rng, purpose, flip_axes, regions_of))
+        crops.append(_draw(study, case_ids[position], spec, rng, purpose, flip_axes, prepared))
         names.append(case_ids[position])
         if needs.partner:
             rng = np.random.default_rng((_nonnegative(seed), step, index, _PARTNER))
@@ -121,7 +122,7 @@ def batch_at(
     seed: int = 0,
     case_ids: Sequence[str] = (),
     purpose: str = "show",
-    regions_of: Callable[[str], np.ndarray | None] | None = None,
+    prepared: Prepared | None = None,
 ) -> Batch:
     """A batch of one for the inspector: the patch in the middle of that slice, by the trainer's own crop.
 
@@ -130,9 +131,11 @@ def batch_at(
     slice_index
         Axial slice; in 3D the patch is centred on it. None: the middle one.
     seed
-        Decides the partner's case and patch.
+        Decides the partner's and the companions' cases and patches.
     case_ids
-        Cases that a partner may come from; without any, it is another patch of the same case.
+        Cases that these may come from; without any, they are other patches of the same case.
+    prepared
+        For methods that need regions: where those of the case are. Companions without any count as one whole.
 
     Raises
     ------
@@ -145,16 +148,20 @@ def batch_at(
     if not 0 <= index < depth:
         raise StudyError(f"{case_id} has slices 0 to {depth - 1}, not {index}; choose one of those")
     start = centred_start(array.shape[1:], _patch_3d(spec), index, keep_depth=spec.dims == 3)
-    regions = regions_of(case_id) if regions_of else None
-    shown = crop(array, start, _patch_3d(spec), fill=Contrast.of(array).floor, regions=regions)
+    shown = crop(array, start, _patch_3d(spec), fill=Contrast.of(array).floor, **_maps(prepared, case_id))
+    others = [other for other in case_ids if other != case_id] or [case_id]
+    crops, names = [_squeeze(shown, spec)], [case_id]
+    for index in range(needs.companions):
+        rng = np.random.default_rng((_nonnegative(seed), 0, index, _COMPANION))
+        names.append(others[int(rng.integers(len(others)))])
+        crops.append(_draw(study, names[-1], spec, rng, purpose, (), prepared))
     partners, partner_names = [], []
     if needs.partner:
-        others = [other for other in case_ids if other != case_id] or [case_id]
         rng = np.random.default_rng((_nonnegative(seed), 0, 0, _PARTNER))
         donor = others[int(rng.integers(len(others)))]
         partners.append(_draw(study, donor, spec, rng, purpose, (), None))
         partner_names.append(donor)
-    return _collate([_squeeze(shown, spec)], [case_id], partners, partner_names, needs)
+    return _collate(crops, names, partners, partner_names, needs, lenient=True)
 
 
 def epoch_position(cases: int, seed: int, drawn: int) -> int:
@@ -180,7 +187,7 @@ def _draw(
     rng: np.random.Generator,
     purpose: str,
     flip_axes: Sequence[int],
-    regions_of: Callable[[str], np.ndarray | None] | None,
+    prepared: Prepared | None,
 ) -> Crop:
     array = _scan_array(study, case_id, spec, purpose)
     patch, contrast = _patch_3d(spec), Contrast.of(array)
@@ -188,9 +195,17 @@ def _draw(
         start = random_start(array.shape[1:], patch, rng)
         if not contrast.is_empty(array, start, patch):
             break
-    regions = regions_of(case_id) if regions_of else None
-    drawn = crop(array, start, patch, fill=contrast.floor, regions=regions)
+    drawn = crop(array, start, patch, fill=contrast.floor, **_maps(prepared, case_id))
     return _squeeze(drawn.flipped([axis for axis in flip_axes if rng.random() < 0.5]), spec)
+
+
+def _maps(prepared: Prepared | None, case_id: str) -> dict[str, RegionCut | None]:
+    if prepared is None:
+        return {}
+    return {
+        "regions": prepared.regions_of(case_id) if prepared.regions_of else None,
+        "submasks": prepared.submasks_of(case_id) if prepared.submasks_of else None,
+    }
 
 
 def _scan_array(study: PatchSource, case_id: str, spec: NetworkSpec, purpose: str) -> np.ndarray:
@@ -212,8 +227,15 @@ def _squeeze(cut: Crop, spec: NetworkSpec) -> Crop:
 
 
 def _collate(
-    crops: list[Crop], names: list[str], partners: list[Crop], partner_names: list[str], needs: Needs
+    crops: list[Crop],
+    names: list[str],
+    partners: list[Crop],
+    partner_names: list[str],
+    needs: Needs,
+    *,
+    lenient: bool = False,
 ) -> Batch:
+    """``lenient``: patches after the first may lack regions; they count as lying outside every one."""
     import torch
 
     def stack(cuts: list[Crop], of: list[str]) -> torch.Tensor:
@@ -223,12 +245,15 @@ def _collate(
                 raise StudyError(f"{name} holds values that are not finite; normalise it or leave it out")
         return torch.from_numpy(images)
 
-    regions = None
-    if needs.regions:
-        maps = [cut.regions for cut in crops if cut.regions is not None]
-        if len(maps) < len(crops):
-            raise StudyError("this method needs regions and some scans have none; make them first")
-        regions = torch.from_numpy(np.stack(maps))
+    def stack_maps(maps: list[np.ndarray | None]) -> torch.Tensor | None:
+        if maps[0] is None or not (lenient or all(map_ is not None for map_ in maps)):
+            return None
+        absent = np.full_like(maps[0], OUTSIDE)
+        return torch.from_numpy(np.stack([absent if map_ is None else map_ for map_ in maps]))
+
+    regions = stack_maps([cut.regions for cut in crops]) if needs.regions else None
+    if needs.regions and regions is None:
+        raise StudyError("this method needs regions and some scans have none; make them first")
     return Batch(
         image=stack(crops, names),
         case_ids=tuple(names),
@@ -236,6 +261,7 @@ def _collate(
         partner=stack(partners, partner_names) if partners else None,
         partner_ids=tuple(partner_names),
         regions=regions,
+        submasks=stack_maps([cut.submasks for cut in crops]) if needs.regions else None,
     )
 
 

@@ -97,8 +97,9 @@ class _Loop:
             raise self._failed(error) from None
 
     def _course(self) -> Generator[Event, None, None]:
-        self._set_up()
         yield self._say("state", state="running", device=self.device_name)
+        yield from self._watched(self.task.prepare())
+        self._set_up()
         for event in [*self._restore(), *self.task.start_events()]:
             yield self._note(event)
         self.clock = Clock(self.total, sum(self._due(step) for step in range(self.done + 1, self.total + 1)))
@@ -285,8 +286,9 @@ class _Loop:
             yield self._note(event)
 
     def _end(self, state: str, *, reason: str | None) -> Generator[Event, None, None]:
-        self._save(export=True)
-        yield self._say("checkpoint", step=self.done, file="checkpoints/last.pt", best=False)
+        if hasattr(self, "optimizer"):  # stopped while it was still preparing: nothing to save
+            self._save(export=True)
+            yield self._say("checkpoint", step=self.done, file="checkpoints/last.pt", best=False)
         self.run.clear_requests()
         yield self._say("state", state=state, reason=reason)
 

@@ -180,6 +180,7 @@ def plan_network(
 
 def _inherit_network(parent: Run, case: Case, network: str | None, preset: str | None, dims: int | None) -> NetworkSpec:
     """The parent's network; what was asked for must agree with it."""
+    from napari_ssl_seg.methods import get_method
     from napari_ssl_seg.networks import NetworkSpec
 
     spec = NetworkSpec.model_validate(parent.record.network)
@@ -197,6 +198,8 @@ def _inherit_network(parent: Run, case: Case, network: str | None, preset: str |
             f"run {parent.id} was trained on scans of {spec.in_channels} channels and {case.id} has {case.channels};"
             " choose a run on scans of the same kind"
         )
+    if parent.record.method is not None:
+        return get_method(parent.record.method, parent.config).finetuning_spec(spec)
     return spec
 
 

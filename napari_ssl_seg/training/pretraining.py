@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from napari_ssl_seg.methods.base import Prepared
+from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.previews import flat_views, write_preview
 from napari_ssl_seg.training.task import Task
 from napari_ssl_seg.training.weights import save_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import torch
 
     from napari_ssl_seg.methods.base import Batch, Losses, Method, Pretext
     from napari_ssl_seg.networks import NetworkSpec
     from napari_ssl_seg.study import Study
-    from napari_ssl_seg.training.events import Event
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.training.settings import PretrainSettings
 
@@ -47,14 +50,27 @@ class PretrainTask(Task[PretextBatch]):
         case_ids: list[str],
         settings: PretrainSettings,
     ) -> None:
-        from napari_ssl_seg.networks import build_network
-        from napari_ssl_seg.training.hardware import seeded
-
         self.study, self.run, self.method, self.spec = study, run, method, spec
         self.case_ids_used, self.settings = case_ids, settings
         self.step_done = 0
-        with seeded(settings.seed):
-            self.model = method.build(build_network(spec))
+        self.prepared = Prepared(method)
+
+    def prepare(self) -> Generator[Event, None, None]:
+        """The method's preparation of the study; what it settles is kept with the run before the model is built."""
+        from napari_ssl_seg.networks import build_network
+        from napari_ssl_seg.training.hardware import seeded
+
+        self.prepared = yield from self.method.prepare(self.study, self.case_ids_used)
+        self.method = self.prepared.method
+        config = self.method.config.model_dump(mode="json")
+        if config != self.run.config or dict(self.prepared.facts) != self.run.facts:
+            self.run.note_prepared(config, dict(self.prepared.facts))
+        with seeded(self.settings.seed):
+            self.model = self.method.build(build_network(self.spec))
+
+    def start_events(self) -> list[Event]:
+        """What the preparation found odd."""
+        return [Event("warning", {"message": text}, self.run.id) for text in self.prepared.warnings]
 
     def sample(self, step: int) -> PretextBatch:
         from napari_ssl_seg.pretext import sample_batch
@@ -70,6 +86,7 @@ class PretrainTask(Task[PretextBatch]):
                 settings.seed,
                 step,
                 purpose="train",
+                prepared=self.prepared,
             )
         )
 
@@ -122,6 +139,7 @@ class PretrainTask(Task[PretextBatch]):
                 seed=self.settings.seed,
                 case_ids=self.case_ids_used,
                 purpose="train",
+                prepared=self.prepared,
             )
         )
 

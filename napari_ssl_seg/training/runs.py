@@ -4,6 +4,7 @@
 
     runs/RUN/
       run.json            what was asked for (`RunRecord`), written once
+      prepared.json       what the method's preparation settled: its whole config, and facts about the study
       events.jsonl        what happened (`Event`), appended to
       checkpoints/        last.pt, previous.pt, best.pt: everything needed to go on
       model.safetensors   weights; model.json says how to build the network
@@ -113,6 +114,29 @@ class Run:
             return RunRecord.model_validate(read_json(path))
         except ValidationError as error:
             raise RunError(f"{path} is not a run record ({error.error_count()} fields are wrong)") from error
+
+    @property
+    def prepared_path(self) -> Path:
+        return self.folder / "prepared.json"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The method's config with what its preparation settled, as plain values."""
+        return {**self.record.config, **self._prepared("config")}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the method's preparation found out about the study, as plain values."""
+        return self._prepared("facts")
+
+    def note_prepared(self, config: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Keep what a method's preparation settled."""
+        write_json(self.prepared_path, {"config": config, "facts": facts})
+
+    def _prepared(self, part: str) -> dict[str, Any]:
+        stored = read_json(self.prepared_path) if self.prepared_path.exists() else {}
+        found = stored.get(part, {}) if isinstance(stored, dict) else {}
+        return found if isinstance(found, dict) else {}
 
     # -- events ---------------------------------------------------------------------------------------------------
     @property

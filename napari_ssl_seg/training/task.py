@@ -34,7 +34,12 @@ class Task(ABC, Generic[D]):
     """
 
     model: nn.Module
-    """On the CPU at first; the loop moves it."""
+    """There after `prepare`, on the CPU at first; the loop moves it."""
+
+    def prepare(self) -> Generator[Event, None, None]:
+        """What must be made before the first step and takes long (regions ...); progress events on the way."""
+        return
+        yield
 
     @abstractmethod
     def sample(self, step: int) -> D:

@@ -206,7 +206,7 @@ def _make_task(study: Study, run: Run, record: RunRecord, settings: TrainSetting
         from napari_ssl_seg.training.pretraining import PretrainTask
 
         assert isinstance(settings, PretrainSettings) and record.method is not None
-        return PretrainTask(study, run, get_method(record.method, record.config), spec, record.cases["train"], settings)
+        return PretrainTask(study, run, get_method(record.method, run.config), spec, record.cases["train"], settings)
     from napari_ssl_seg.training.finetuning import FinetuneTask
 
     assert isinstance(settings, FinetuneSettings)

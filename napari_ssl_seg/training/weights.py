@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.base import Method
     from napari_ssl_seg.networks import Backbone, NetworkSpec, SegmentationNet
-    from napari_ssl_seg.training.runs import Run
+    from napari_ssl_seg.training.runs import Run, RunRecord
 
 FORMAT = 1
 
@@ -30,7 +30,7 @@ def save_weights(run: Run, tensors: dict[str, Tensor], *, step: int) -> None:
         "format": FORMAT,
         "kind": record.kind,
         "method": record.method,
-        "network": record.network,
+        "network": _exported_network(run, record),
         "classes": {str(value): name for value, name in record.classes.items()},
         "normalisation": record.normalisation,
         "step": step,
@@ -39,6 +39,17 @@ def save_weights(run: Run, tensors: dict[str, Tensor], *, step: int) -> None:
     with atomic_path(run.weights_path) as temporary:
         save_file(kept, temporary)
     write_json(run.model_path, description)
+
+
+def _exported_network(run: Run, record: RunRecord) -> dict[str, Any]:
+    """The network that the exported weights are for: after a pretraining the one that a fine-tuning builds."""
+    if record.kind != "pretrain" or record.method is None:
+        return record.network
+    from napari_ssl_seg.methods import get_method
+    from napari_ssl_seg.networks import NetworkSpec
+
+    spec = NetworkSpec.model_validate(record.network)
+    return get_method(record.method, run.config).finetuning_spec(spec).model_dump(mode="json")
 
 
 def load_weights(run: Run) -> dict[str, Tensor]:
@@ -115,7 +126,10 @@ def load_backbone(run: Run) -> tuple[Backbone, NetworkSpec]:
     description = describe_weights(run)
     spec = _spec(run, description)
     backbone = build_network(spec)
-    _load_strictly(run, backbone, backbone_weights(run))
+    tensors = backbone_weights(run)
+    if describe_weights(run)["kind"] == "pretrain":  # some methods pretrain a part of it only
+        tensors = {**backbone.state_dict(), **tensors}
+    _load_strictly(run, backbone, tensors)
     return backbone.eval(), spec
 
 
@@ -146,7 +160,7 @@ def load_pretraining(run: Run) -> tuple[Method, nn.Module, NetworkSpec]:
     found = load_checkpoint(run.checkpoint_path("last"), run.checkpoint_path("previous"))
     if found is None:
         raise RunError(f"run {run.id} has no checkpoint yet; wait for its first")
-    method = get_method(record.method, record.config)
+    method = get_method(record.method, run.config)
     spec = NetworkSpec.model_validate(record.network)
     model = method.build(build_network(spec))
     _load_strictly(run, model, found[0]["model"])

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ssl_seg.errors import StudyError
-from napari_ssl_seg.methods import Needs
+from napari_ssl_seg.methods import Needs, get_method
+from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.networks import NetworkSpec
 from napari_ssl_seg.pretext import batch_at, generator_for, sample_batch
+from napari_ssl_seg.pretext.crop import OUTSIDE, WholeMap
 from tests.methods.fakes import FakeStudy, blobs, small_spec, small_study
 
 PAIR = Needs(partner=True)
@@ -125,14 +127,44 @@ def test_flips_are_off_unless_asked_for():
 def test_regions_are_cut_with_the_image():
     scan = indexed_scan((8, 20, 20))
     regions = scan[0].astype(np.int32)
-    batch = sample_batch(
-        FakeStudy({"a": scan}), ["a"], small_spec(2), Needs(regions=True), 3, 0, 0, regions_of=lambda _: regions
-    )
-    inside = batch.regions > 0
+    prepared = Prepared(get_method("simmim"), regions_of=lambda _: WholeMap(regions))
+    study, spec, needs = FakeStudy({"a": scan, "b": scan}), small_spec(2), Needs(regions=True)
+    batch = sample_batch(study, ["a"], spec, needs, 3, 0, 0, prepared=prepared)
+    inside = batch.regions >= 0
     assert torch.equal(batch.image[:, 0][inside], batch.regions[inside].float())
-    assert inside.sum() == 3 * 400
+    assert inside.sum() == 3 * 400  # the slice is 20 x 20 in a patch of 32 x 32
+    assert (batch.regions[~inside] == OUTSIDE).all()
+    assert batch.submasks is None
     with pytest.raises(StudyError, match="regions"):
         sample_batch(FakeStudy({"a": scan}), ["a"], small_spec(2), Needs(regions=True), 3, 0, 0)
+
+
+def test_only_the_slices_of_the_patch_are_read_from_a_region_map():
+    asked = []
+
+    class Watched(WholeMap):
+        def cut(self, start, stop):
+            asked.append((start, stop))
+            return super().cut(start, stop)
+
+    scan = indexed_scan((8, 20, 20))
+    prepared = Prepared(get_method("simmim"), regions_of=lambda _: Watched(scan[0].astype(np.int32)))
+    batch_at(FakeStudy({"a": scan}), "a", small_spec(2), Needs(regions=True), slice_index=5, prepared=prepared)
+    assert asked == [(5, 6)]
+
+
+def test_companions_stand_beside_the_shown_patch_and_come_from_other_cases():
+    study, spec = small_study(4), small_spec(2)
+    ids = list(study.scans)
+    regions = {ids[0]: WholeMap(np.ones(study.scans[ids[0]].shape[1:], np.int32))}
+    prepared = Prepared(get_method("simmim"), regions_of=regions.get)
+    needs = Needs(regions=True, companions=3)
+    batch = batch_at(study, ids[0], spec, needs, seed=1, case_ids=ids, prepared=prepared)
+    assert batch.image.shape[0] == 4
+    assert batch.case_ids[0] == ids[0] and ids[0] not in batch.case_ids[1:]
+    assert (batch.regions[0] >= OUTSIDE).all() and (batch.regions[1:] == OUTSIDE).all()
+    alone = batch_at(study, ids[0], spec, Needs(regions=True), seed=1, case_ids=ids, prepared=prepared)
+    assert torch.equal(alone.image[0], batch.image[0])
 
 
 def test_what_cannot_be_drawn_is_said():
