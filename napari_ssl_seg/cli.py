@@ -149,7 +149,9 @@ def _parser() -> argparse.ArgumentParser:
         "compare", "scoring:compare", "Pretrain, fine-tune, predict and score several methods; write a report."
     )
     compare.add_argument("study")
-    compare.add_argument("--methods", required=True, help="comma-separated; `scratch` is one")
+    compare.add_argument(
+        "--methods", required=True, help="comma-separated: scratch, NAME, NAME:KEY=VALUE, NAME:ablation"
+    )
     compare.add_argument("--cases", type=int, required=True, help="labelled scans to fine-tune on")
     compare.add_argument("--repeats", type=int, default=3, help="label draws and seeds [%(default)s]")
     compare.add_argument("--out", required=True, metavar="DIR")

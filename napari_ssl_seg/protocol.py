@@ -31,6 +31,7 @@ class Protocol:
     """What is compared, and how much work each may do. ``None`` leaves a number to the training's own default."""
 
     methods: tuple[str, ...]
+    """``scratch``, names of methods, and variants of them (`napari_ssl_seg.methods.variants`)."""
     budgets: tuple[int, ...]
     """Labelled cases to fine-tune on."""
     repeats: int = 3
@@ -107,6 +108,7 @@ def compare_methods(
     (default: one in the study's folder, named after the protocol).
     """
     from napari_ssl_seg.evaluation import evaluate
+    from napari_ssl_seg.methods.variants import expand_ablations, split_variant
     from napari_ssl_seg.training import finetune, predict, pretrain
 
     ledger = _Ledger(progress_file or study.folder / "cache" / "comparison.json", protocol)
@@ -116,21 +118,24 @@ def compare_methods(
         "dims": protocol.dims,
         "device": protocol.device,
     }
+    methods = expand_ablations(protocol.methods)
+    asked = {method: split_variant(method) for method in methods if method != SCRATCH}
     entries, chosen = [], []
     for repeat in range(protocol.repeats):
-        for method in protocol.methods:
+        for method in methods:
             parent: Run | None = None
             if method != SCRATCH:
+                name, settings = asked[method]
                 seed = repeat if protocol.pretrain_every_repeat else 0
                 parent = yield from ledger.run(
                     study,
                     f"pretrain {method} {seed}",
-                    lambda method=method, seed=seed: pretrain(
+                    lambda name=name, settings=settings, seed=seed: pretrain(
                         study,
-                        method=method,
+                        method=name,
                         iterations=protocol.pretrain_iterations,
                         seed=seed,
-                        settings=dict(protocol.method_settings.get(method, {})),
+                        settings={**protocol.method_settings.get(name, {}), **settings},
                         train=dict(protocol.pretrain_settings),
                         **common,
                     ),

@@ -49,6 +49,7 @@ def prepare_pretrain(
         When the study has no scan to train on, or an argument does not fit; there is then no folder.
     """
     from napari_ssl_seg.methods import get_method
+    from napari_ssl_seg.methods.variants import title_of
 
     chosen = get_method(method, settings) if isinstance(method, str) else method
     cases = study.cases(split="train")
@@ -59,7 +60,7 @@ def prepare_pretrain(
     record = RunRecord(
         kind="pretrain",
         method=chosen.name,
-        title=chosen.title,
+        title=title_of(chosen),
         network=spec.model_dump(mode="json"),
         config=chosen.config.model_dump(mode="json"),
         cases={"train": [case.id for case in cases]},
