@@ -13,76 +13,24 @@ if TYPE_CHECKING:
     from napari_ssl_seg.training import Event, Run
 
 
-def pretrain(
-    study: str,
-    method: str,
-    network: str | None,
-    preset: str | None,
-    dims: int | None,
-    iterations: int | None,
-    batch_size: int | None,
-    device: str,
-    seed: int,
-    train: list[str],
-    settings: list[str],
-) -> dict[str, Any]:
+def pretrain(study: str, method: str, train: list[str], settings: list[str], **options: Any) -> dict[str, Any]:
     """Pretrain on the unlabelled scans of the train split."""
     from napari_ssl_seg import training
     from napari_ssl_seg.cli import parse_settings
     from napari_ssl_seg.study import Study
 
-    return _finish(
-        training.pretrain(
-            Study.open(study),
-            method=method,
-            network=network,
-            preset=preset,
-            dims=dims,
-            iterations=iterations,
-            batch_size=batch_size,
-            device=device,
-            seed=seed,
-            settings=parse_settings(settings),
-            train=parse_settings(train),
-        )
-    )
+    given = {**options, "train": parse_settings(train), "settings": parse_settings(settings)}
+    return _finish(training.pretrain(Study.open(study), method, **given))
 
 
-def finetune(
-    study: str,
-    init: str,
-    cases: str | None,
-    slices: int | None,
-    network: str | None,
-    preset: str | None,
-    dims: int | None,
-    iterations: int | None,
-    batch_size: int | None,
-    device: str,
-    seed: int,
-    train: list[str],
-) -> dict[str, Any]:
+def finetune(study: str, init: str, cases: str | None, train: list[str], **options: Any) -> dict[str, Any]:
     """Fine-tune on the labelled slices of the train split."""
     from napari_ssl_seg import training
     from napari_ssl_seg.cli import parse_settings
     from napari_ssl_seg.study import Study
 
-    return _finish(
-        training.finetune(
-            Study.open(study),
-            init=init,
-            cases=parse_budget(cases),
-            slices=slices,
-            network=network,
-            preset=preset,
-            dims=dims,
-            iterations=iterations,
-            batch_size=batch_size,
-            device=device,
-            seed=seed,
-            train=parse_settings(train),
-        )
-    )
+    given = {**options, "cases": parse_budget(cases), "train": parse_settings(train)}
+    return _finish(training.finetune(Study.open(study), init, **given))
 
 
 def resume(study: str, run: str, iterations: int | None) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from napari_ssl_seg.training.processes import note_process
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, make_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator
+    from typing import Unpack
 
     from napari_ssl_seg.methods.base import Method
     from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.options import FinetuneOptions, PretrainOptions
     from napari_ssl_seg.training.runs import Run, RunRecord
     from napari_ssl_seg.training.settings import TrainSettings
     from napari_ssl_seg.training.task import Task
@@ -28,16 +30,7 @@ OVERRIDES = "overrides.json"
 def pretrain(
     study: Study,
     method: str | Method = "volume_fusion",
-    *,
-    network: str | None = None,
-    preset: str | None = None,
-    dims: int | None = None,
-    iterations: int | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    seed: int | None = None,
-    settings: Mapping[str, Any] | None = None,
-    train: Mapping[str, Any] | None = None,
+    **options: Unpack[PretrainOptions],
 ) -> Generator[Event, None, Run]:
     """Pretrain on every scan of the train split, labelled or not; no label is looked at.
 
@@ -69,36 +62,13 @@ def pretrain(
     UserError
         When something asked for does not fit, or the training failed.
     """
-    run = prepare_pretrain(
-        study,
-        method,
-        network=network,
-        preset=preset,
-        dims=dims,
-        iterations=iterations,
-        batch_size=batch_size,
-        device=device,
-        seed=seed,
-        settings=settings,
-        train=train,
-    )
-    return (yield from train_run(study, run))
+    return (yield from train_run(study, prepare_pretrain(study, method, **options)))
 
 
 def finetune(
     study: Study,
     init: str | Run = "scratch",
-    *,
-    cases: int | str | None = None,
-    slices: int | None = None,
-    network: str | None = None,
-    preset: str | None = None,
-    dims: int | None = None,
-    iterations: int | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    seed: int | None = None,
-    train: Mapping[str, Any] | None = None,
+    **options: Unpack[FinetuneOptions],
 ) -> Generator[Event, None, Run]:
     """Train a segmentation on labelled scans, from scratch or from an earlier run.
 
@@ -131,21 +101,7 @@ def finetune(
     UserError
         When something asked for does not fit, or the training failed.
     """
-    run = prepare_finetune(
-        study,
-        init,
-        cases=cases,
-        slices=slices,
-        network=network,
-        preset=preset,
-        dims=dims,
-        iterations=iterations,
-        batch_size=batch_size,
-        device=device,
-        seed=seed,
-        train=train,
-    )
-    return (yield from train_run(study, run))
+    return (yield from train_run(study, prepare_finetune(study, init, **options)))
 
 
 def resume(study: Study, run: str | Run, *, iterations: int | None = None) -> Generator[Event, None, Run]:
