@@ -25,14 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[2] / "shared" / "data" / "hippocampus"
-COLOURS = {"scratch": "#000000", "simmim": "#0072B2", "volume_fusion": "#D55E00"}
+COLOURS = {
+    "scratch": "#000000",
+    "simmim": "#0072B2",
+    "volume_fusion": "#D55E00",
+    "fdas": "#009E73",
+    "lrc": "#CC79A7",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=HIPPOCAMPUS, help="a folder with images/ and labels/")
     parser.add_argument("--out", type=Path, default=Path("label_efficiency"), help="where the study and its runs lie")
-    parser.add_argument("--methods", default="scratch,simmim,volume_fusion")
+    parser.add_argument("--methods", default="scratch,simmim,volume_fusion,fdas,lrc")
     parser.add_argument("--budgets", default="2,5,10")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pretrain-iterations", type=int, default=1500)
