@@ -11,12 +11,13 @@ AIR_LEVEL = 0.2
 bright part (1). Air of CT and MR lies at 0.01-0.1, dark tissue in scans that were cropped to an organ at 0.3-0.5."""
 FAINT = 0.1
 """A slice without anything brighter (of the scan's range 0 to 1) lies outside the body."""
-SHARE_OF_LARGEST = 0.25
-"""Parts of the body at least so large beside the largest stay: the other leg, but not the table."""
+SHARE_OF_LARGEST = 0.05
+"""Parts of the body at least so large beside the largest stay: the other leg, liver and wall beside a heart in dark lung,
+but not the table."""
 
 
 def foreground_mask(image: np.ndarray) -> np.ndarray:
-    """The body in a slice: brighter than Otsu's threshold, largest part, holes filled.
+    """The body in a slice: brighter than Otsu's threshold, holes filled, largest parts.
 
     A slice that was cropped out of the body has no air around it; then all of it is foreground, instead of its brighter
     half. Told apart by how dark the surroundings are beside the rest.
