@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         principal_count,
         region_areas,
     )
-    from napari_ssl_seg.regions.sam import SamSource, fetch_weights, find_checkpoint, known_weights
+    from napari_ssl_seg.regions.sam import SamSource
+    from napari_ssl_seg.regions.sam_weights import fetch_weights, find_checkpoint, known_weights
     from napari_ssl_seg.regions.settings import RegionSettings, region_key, resolve_settings, source_title
     from napari_ssl_seg.regions.sources import RegionSource, open_source
     from napari_ssl_seg.regions.store import RegionSet
@@ -70,10 +71,10 @@ _HOMES = {
     "count_for_share": "principal",
     "cumulative_share": "principal",
     "felzenszwalb_regions": "superpixels",
-    "fetch_weights": "sam",
-    "find_checkpoint": "sam",
+    "fetch_weights": "sam_weights",
+    "find_checkpoint": "sam_weights",
     "foreground_mask": "foreground",
-    "known_weights": "sam",
+    "known_weights": "sam_weights",
     "merge_to_anchors": "principal",
     "open_source": "sources",
     "paint_masks": "principal",

@@ -232,6 +232,8 @@ S = TypeVar("S", bound=RegionSettings)
 def resolve_settings(settings: S) -> S:
     """The same settings, but with a definite source, and for Segment Anything with the full path of its weights.
 
+    Whether the weights are sound shows when `open_source` reads them.
+
     Raises
     ------
     UserError
@@ -320,10 +322,8 @@ def _checkpoint(settings: RegionSettings) -> Path | None:
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty and holds no weights of Segment Anything; get the file again")
         return path.resolve()
-    try:
-        from napari_ssl_seg.regions.sam import find_checkpoint
-    except ModuleNotFoundError:
-        return None
+    from napari_ssl_seg.regions.sam_weights import find_checkpoint
+
     return find_checkpoint(settings.model_type)
 
 
