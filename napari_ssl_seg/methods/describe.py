@@ -27,22 +27,28 @@ def describe_methods() -> list[dict[str, Any]]:
 
 
 def describe_field(config: type[MethodConfig], name: str) -> dict[str, Any]:
-    """A setting's ``name``, ``title``, ``description``, ``type``, ``default``, bounds, ``choices``, ``unit``, ``basic``.
+    """A setting's ``name``, ``title``, ``description``, ``type``, ``default``, bounds, ``choices`` and marks.
 
-    ``minimum``, ``maximum``, ``choices`` and ``unit`` are None where the field has none.
+    ``minimum``, ``maximum``, ``choices`` and ``unit`` are None where the field has none. ``optional`` says that None is
+    allowed, too; type and bounds are then those of the other values. ``when`` is None, or maps another field to the values
+    with which alone this one counts. ``basic`` fields are shown at once.
     """
     schema = _properties(config)[name]
+    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
+    kind = kinds[0]
     return {
         "name": name,
         "title": schema.get("title", name),
         "description": schema.get("description", ""),
-        "type": schema.get("type", "string"),
+        "type": kind.get("type", "string"),
         "default": schema.get("default"),
-        "minimum": schema.get("minimum", schema.get("exclusiveMinimum")),
-        "maximum": schema.get("maximum", schema.get("exclusiveMaximum")),
-        "choices": schema.get("enum"),
+        "minimum": kind.get("minimum", kind.get("exclusiveMinimum")),
+        "maximum": kind.get("maximum", kind.get("exclusiveMaximum")),
+        "choices": kind.get("enum", [kind["const"]] if "const" in kind else None),
+        "optional": any(other.get("type") == "null" for other in schema.get("anyOf", ())),
         "unit": schema.get("unit"),
         "basic": bool(schema.get("basic", False)),
+        "when": schema.get("when"),
     }
 
 

@@ -31,6 +31,12 @@ PALETTE = np.array(
     dtype=np.uint8,
 )
 """Black for the background, then Okabe and Ito's colours, which colour-blind readers tell apart."""
+CURVE_COLOUR = 4
+"""Place in the palette, black left out, of a curve's first line: blue."""
+DARK, LIGHT = np.array((0.0, 32.0, 77.0)), np.array((255.0, 234.0, 70.0))
+"""Ends of the colours of matrices: blue and yellow, which colour-blind readers tell apart."""
+NUMBERED_CELL = 40
+"""Pixels; cells of a matrix that are so large bear their number."""
 
 
 def write_picture(path: Path, view: View, *, row: int, dims: int, backdrop: View | None = None) -> None:
@@ -43,14 +49,15 @@ def write_picture(path: Path, view: View, *, row: int, dims: int, backdrop: View
     dims
         2 or 3.
     backdrop
-        An image view on which boxes are drawn.
+        An image view on which boxes and points are drawn.
     """
     with atomic_path(path) as temporary:
         picture(view, row=row, dims=dims, backdrop=backdrop).save(temporary, format="PNG")
 
 
 def picture(view: View, *, row: int, dims: int, backdrop: View | None = None) -> Image:
-    """The first sample of a view. Channels lie side by side; a curve or a table is drawn on white."""
+    """The first sample of a view. Channels lie side by side; a curve, a matrix or a table belongs to the whole batch and is
+    drawn on white."""
     if view.kind == "image":
         return _grey(_plane(view.data[0], row, dims), view.range)
     if view.kind in ("labels", "mask"):
@@ -59,6 +66,10 @@ def picture(view: View, *, row: int, dims: int, backdrop: View | None = None) ->
         return _enlarged(colours if view.kind == "labels" else np.uint8(255) * (values > 0).astype(np.uint8))
     if view.kind == "boxes":
         return _boxes(np.asarray(view.data[0]), row, dims, backdrop)
+    if view.kind == "points":
+        return _points(np.asarray(view.data[0]), row, dims, backdrop)
+    if view.kind == "matrix":
+        return _matrix(np.asarray(view.data, dtype=np.float64), view.range)
     if view.kind == "curve":
         return _curve(np.asarray(view.data, dtype=np.float64))
     return _table(view.data)
@@ -87,45 +98,110 @@ def _factor(shape: tuple[int, ...]) -> int:
     return max(1, -(-SMALLEST_SIDE // max(shape[:2])))
 
 
-def _boxes(corners: np.ndarray, row: int, dims: int, backdrop: View | None) -> Image:
-    from PIL import Image, ImageDraw
+def _canvas(corners: np.ndarray, row: int, dims: int, backdrop: View | None) -> tuple[Image, int]:
+    """What to draw on, in colour, and how many pixels a voxel has."""
+    from PIL import Image
 
     if backdrop is None:
-        side = max(SMALLEST_SIDE, int(corners.max(initial=1)))
-        canvas, factor = Image.new("RGB", (side, side)), 1
-    else:
-        plane = _plane(backdrop.data[0], row, dims)[:1]
-        canvas, factor = _grey(plane, backdrop.range).convert("RGB"), _factor(plane.shape[1:])
+        side = max(SMALLEST_SIDE, int(corners.max(initial=1)) + 1)
+        return Image.new("RGB", (side, side)), 1
+    plane = _plane(backdrop.data[0], row, dims)[:1]
+    return _grey(plane, backdrop.range).convert("RGB"), _factor(plane.shape[1:])
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    red, green, blue = PALETTE[number % (len(PALETTE) - 1) + 1].tolist()
+    return red, green, blue
+
+
+def _boxes(corners: np.ndarray, row: int, dims: int, backdrop: View | None) -> Image:
+    from PIL import ImageDraw
+
+    canvas, factor = _canvas(corners, row, dims, backdrop)
     draw = ImageDraw.Draw(canvas)
     for number, corner in enumerate(corners.tolist()):
         start, stop = corner[:dims], corner[dims:]
         if (dims == 3 and not start[0] <= row < stop[0]) or stop[-1] <= start[-1]:
             continue
-        colour = tuple(PALETTE[number % (len(PALETTE) - 1) + 1].tolist())
         (top, left), (bottom, right) = start[-2:], stop[-2:]
         draw.rectangle(
             (left * factor, top * factor, right * factor - 1, bottom * factor - 1),
-            outline=colour,
+            outline=_colour(number),
             width=max(1, factor // 2),
         )
     return canvas
 
 
-def _curve(points: np.ndarray) -> Image:
+def _points(places: np.ndarray, row: int, dims: int, backdrop: View | None) -> Image:
+    """Points of the slice, in 3D those nearest to it; a point that is not finite is none."""
+    from PIL import ImageDraw
+
+    finite = np.isfinite(places).all(axis=1)
+    canvas, factor = _canvas(places[finite], row, dims, backdrop)
+    draw = ImageDraw.Draw(canvas)
+    radius = max(2, factor // 2)
+    for number in np.flatnonzero(finite).tolist():
+        point = places[number].tolist()
+        if dims == 3 and round(point[0]) != row:
+            continue
+        down, across = ((float(place) + 0.5) * factor for place in point[-2:])
+        box = (across - radius, down - radius, across + radius, down + radius)
+        draw.ellipse(box, fill=_colour(number), outline="black")
+    return canvas
+
+
+def _matrix(values: np.ndarray, limits: tuple[float, float] | None) -> Image:
+    """Cells from dark to light, rows from top to bottom; where there is room, with their numbers."""
     from PIL import Image, ImageDraw
 
-    width, height, margin = 480, 320, 20
+    finite = values[np.isfinite(values)]
+    low, high = limits or (float(finite.min(initial=0.0)), float(finite.max(initial=1.0)))
+    unit = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12), 0.0, 1.0)[..., None]
+    shades = (DARK + unit * (LIGHT - DARK) + 0.5).astype(np.uint8)
+    cell = max(1, -(-SMALLEST_SIDE // max(1, *values.shape)))
+    canvas = Image.fromarray(np.ascontiguousarray(shades.repeat(cell, axis=0).repeat(cell, axis=1)))
+    if cell >= NUMBERED_CELL:
+        draw = ImageDraw.Draw(canvas)
+        for (row, column), value in np.ndenumerate(values):
+            ink = "black" if unit[row, column, 0] > 0.5 else "white"
+            centre = ((column + 0.5) * cell, (row + 0.5) * cell)
+            draw.text(centre, "-" if np.isnan(value) else f"{value:.2f}", fill=ink, anchor="mm")
+    return canvas
+
+
+def _curve(points: np.ndarray) -> Image:
+    """Lines through the points; a point that is not finite ends a line, and the next one begins in another colour."""
+    from PIL import Image, ImageDraw
+
+    width, height, margin = 480, 320, 24
     canvas = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((margin, margin, width - margin, height - margin), outline="grey")
-    finite = points[np.isfinite(points).all(axis=1)] if len(points) else points
-    if len(finite) > 1:
-        low, span = finite.min(axis=0), np.maximum(np.ptp(finite, axis=0), 1e-12)
-        unit = (finite - low) / span
-        across = margin + unit[:, 0] * (width - 2 * margin)
-        down = height - margin - unit[:, 1] * (height - 2 * margin)
-        draw.line(list(zip(across.tolist(), down.tolist(), strict=True)), fill=tuple(PALETTE[5].tolist()), width=2)
+    whole = np.isfinite(points).all(axis=1)
+    if whole.sum() < 2:
+        return canvas
+    low, high = points[whole].min(axis=0), points[whole].max(axis=0)
+    unit = (points - low) / np.maximum(high - low, 1e-12)
+    across = margin + unit[:, 0] * (width - 2 * margin)
+    down = height - margin - unit[:, 1] * (height - 2 * margin)
+    for number, line in enumerate(_stretches(whole)):
+        path = list(zip(across[line].tolist(), down[line].tolist(), strict=True))
+        if len(path) > 1:
+            draw.line(path, fill=_colour(CURVE_COLOUR + number), width=2)
+    for place, value, anchor in (
+        ((margin, height - margin + 4), low[0], "la"),
+        ((width - margin, height - margin + 4), high[0], "ra"),
+        ((margin, margin - 4), high[1], "ld"),
+        ((margin + 4, height - margin - 4), low[1], "ld"),
+    ):
+        draw.text(place, f"{value:.3g}", fill="black", anchor=anchor)
     return canvas
+
+
+def _stretches(whole: np.ndarray) -> list[slice]:
+    """Runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], whole, [False]]).astype(np.int8)))
+    return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _table(rows: dict[str, Any]) -> Image:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CLASSES = {
     "volume_fusion": ("napari_ssl_seg.methods.volume_fusion", "VolumeFusion"),
     "simmim": ("napari_ssl_seg.methods.simmim", "SimMIM"),
+    "fdas": ("napari_ssl_seg.methods.fdas", "FDAS"),
+    "lrc": ("napari_ssl_seg.methods.lrc", "LRC"),
 }
 
 
@@ -71,6 +73,8 @@ def _explain(method: str, config: type[MethodConfig], error: ErrorDetails) -> st
         allowed = f"from {known['minimum']} to {known['maximum']}"
     else:
         allowed = f"a {known['type']}"
+    if known["optional"]:
+        allowed += " or none"
     return (
         f"setting {field} of method {method} cannot be {error['input']!r}; it should be {allowed}"
         f" (default {known['default']})"
