@@ -12,6 +12,7 @@ from napari_ssl_seg.networks.spec import NetworkSpec
 if TYPE_CHECKING:
     from napari_ssl_seg.networks.build import build_network, total_stride
     from napari_ssl_seg.networks.heads import Restorer, SegmentationNet
+    from napari_ssl_seg.networks.pair import UNetPair
     from napari_ssl_seg.networks.unet import Backbone, UNet
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Restorer",
     "SegmentationNet",
     "UNet",
+    "UNetPair",
     "build_network",
     "list_networks",
     "plan_patch",
@@ -33,6 +35,7 @@ _HOMES = {
     "Restorer": "heads",
     "SegmentationNet": "heads",
     "UNet": "unet",
+    "UNetPair": "pair",
     "build_network": "build",
     "total_stride": "build",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.networks.heads import SegmentationNet
-from napari_ssl_seg.networks.presets import layout_strides, list_networks, unet_layout
+from napari_ssl_seg.networks.presets import layout_strides, list_networks, pair_features, unet_layout
 from napari_ssl_seg.networks.unet import UNet
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ def total_stride(spec: NetworkSpec) -> tuple[int, ...]:
 
 def _build_backbone(spec: NetworkSpec) -> Backbone:
     _check_name(spec)
+    if spec.name == "unet_pair":
+        from napari_ssl_seg.networks.pair import UNetPair
+
+        return UNetPair(spec.dims, spec.in_channels, unet_layout(spec), pair_features(spec))
     return UNet(spec.dims, spec.in_channels, unet_layout(spec))
 
 

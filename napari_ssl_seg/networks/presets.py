@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from napari_ssl_seg.networks.spec import NetworkSpec
 
 
+PAIR_FEATURES = 64
+
+
 class UNetLayout(BaseModel):
     """Everything that shapes a `UNet`.
 
@@ -73,7 +76,10 @@ def list_networks() -> dict[str, dict[str, dict[str, Any]]]:
         entry = presets.setdefault(preset, {"dims": [], "channels": {}, "description": _DESCRIPTIONS[preset]})
         entry["dims"].append(dims)
         entry["channels"][dims] = list(layout.channels)
-    return {"unet": presets}
+    pairs = {
+        name: {**entry, "description": f"two of unet's: {entry['description']}"} for name, entry in presets.items()
+    }
+    return {"unet": presets, "unet_pair": pairs}
 
 
 def preset_layout(preset: str, dims: int) -> UNetLayout:
@@ -100,7 +106,8 @@ def unet_layout(spec: NetworkSpec) -> UNetLayout:
         For an unknown preset or an option that does not fit, naming it.
     """
     base = preset_layout(spec.preset, spec.dims)
-    values = base.model_dump() | dict(spec.options)
+    own = {name: value for name, value in spec.options.items() if (spec.name, name) != ("unet_pair", "features")}
+    values = base.model_dump() | own
     if "channels" in spec.options and "dropout" not in spec.options:
         values["dropout"] = ()  # the preset's rates belong to the preset's levels
     try:
@@ -112,6 +119,20 @@ def unet_layout(spec: NetworkSpec) -> UNetLayout:
     if any(len(stride) != spec.dims for stride in layout.strides):
         raise UserError(f"network option strides should have {spec.dims} numbers a level for a {spec.dims}D network")
     return layout
+
+
+def pair_features(spec: NetworkSpec) -> int:
+    """Channels in which each branch of a ``unet_pair`` ends at full resolution (the paper's D): its option ``features``.
+
+    Raises
+    ------
+    UserError
+        When that is not a whole number from 1 to 1024.
+    """
+    features = spec.options.get("features", PAIR_FEATURES)
+    if not isinstance(features, int) or isinstance(features, bool) or not 1 <= features <= 1024:
+        raise UserError(f"network option features is {features!r}; it should be a whole number from 1 to 1024")
+    return features
 
 
 def layout_strides(layout: UNetLayout, dims: int) -> tuple[tuple[int, ...], ...]:

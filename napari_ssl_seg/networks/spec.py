@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class NetworkSpec(BaseModel):
     """A network's name, shape and the patch it is trained on.
 
-    ``options`` override a preset's values; for ``unet`` these are the fields of `presets.UNetLayout`.
+    ``options`` override a preset's values; for ``unet`` these are the fields of `presets.UNetLayout`;
+    ``unet_pair`` has ``features`` besides, the channels in which each branch ends.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

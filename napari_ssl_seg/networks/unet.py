@@ -59,7 +59,7 @@ class UNet(Backbone):
     def __init__(self, dims: int, in_channels: int, layout: UNetLayout) -> None:
         super().__init__()
         channels = layout.channels
-        self.dims, self.in_channels = dims, in_channels
+        self.dims, self.in_channels, self.layout = dims, in_channels, layout
         self.strides = layout_strides(layout, dims)
         self.stride = tuple(math.prod(stride[axis] for stride in self.strides) for axis in range(dims))
         self.out_features, self.bottleneck_features = channels[0], channels[-1]
@@ -82,6 +82,11 @@ class UNet(Backbone):
         for stride, block in zip(self.strides, list(self.encoder)[1:], strict=True):
             features.append(block(pool(features[-1], stride)))
         return features
+
+    def drop_decoder(self) -> UNet:
+        """Forget the decoder's weights, for pretrainings that only encode; the encoder keeps its names. Returns itself."""
+        self.narrow, self.decoder = nn.ModuleList(), nn.ModuleList()
+        return self
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """One feature map a level, finest first, to (B, ``out_features``, *spatial)."""

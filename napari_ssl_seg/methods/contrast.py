@@ -1,0 +1,140 @@
+"""Contrast of whole images: InfoNCE, the queue of keys and the slowly following encoder of MoCo.
+
+He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020 (v1: a linear head, temperature
+0.07); Chen et al., "Improved Baselines with Momentum Contrastive Learning", arXiv 2003.04297 (v2: two layers, 0.2).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_ssl_seg.networks.unet import Backbone
+
+
+def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """``-log exp(q.k / t) / (exp(q.k / t) + sum_j exp(q.n_j / t))``, the mean over the batch (MoCo, eq. 1).
+
+    Parameters
+    ----------
+    queries, keys
+        (B, D), the i-th of one belonging to the i-th of the other; of length 1.
+    queue
+        Keys of other images, (K, D). With all similarities equal the loss is ``log(1 + K)``.
+    """
+    positive = (queries * keys).sum(dim=1, keepdim=True)
+    logits = torch.cat((positive, queries @ queue.T), dim=1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+
+
+def batch_loss(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """The same with the other keys of the batch for negatives: B logits a query, in one direction. 0 for a batch of one."""
+    logits = queries @ keys.T / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+class PooledEncoder(nn.Module):
+    """A backbone's encoder, the mean of its coarsest level over space, and a projection to unit length.
+
+    Parameters
+    ----------
+    backbone
+        Of which ``encode`` is used.
+    out_features
+        Length of the vectors.
+    layers
+        1: a linear head (MoCo v1); 2: one hidden layer as wide as the bottleneck (v2).
+    """
+
+    def __init__(self, backbone: Backbone, out_features: int, layers: int) -> None:
+        super().__init__()
+        width = backbone.bottleneck_features
+        self.backbone = backbone
+        hidden: list[nn.Module] = [] if layers == 1 else [nn.Linear(width, width), nn.ReLU()]
+        self.head = nn.Sequential(*hidden, nn.Linear(width, out_features))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, *spatial) to (B, ``out_features``)."""
+        pooled = self.backbone.encode(image)[-1].flatten(2).mean(dim=2)
+        return F.normalize(self.head(pooled).float(), dim=1)
+
+
+class KeyQueue(nn.Module):
+    """The last ``length`` keys, first in, first out; unit vectors at random before there were so many."""
+
+    keys: Tensor
+    place: Tensor
+
+    def __init__(self, length: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("keys", F.normalize(torch.randn(length, features), dim=1))
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """Put (B, D) keys in the place of the oldest."""
+        length = len(self.keys)
+        where = (self.place + torch.arange(len(keys), device=self.place.device)) % length
+        self.keys[where[-length:]] = keys[-length:].to(self.keys.dtype)
+        self.place.copy_((self.place + len(keys)) % length)
+
+
+@torch.no_grad()
+def follow(follower: nn.Module, leader: nn.Module, momentum: float) -> None:
+    """Each weight of ``follower`` becomes ``momentum`` times itself plus the rest of the leader's of the same name."""
+    leading = dict(leader.named_parameters())
+    for name, weight in follower.named_parameters():
+        weight.lerp_(leading[name], 1.0 - momentum)
+
+
+class MomentumContrast(nn.Module):
+    """MoCo: queries by an encoder that is trained, keys by one that follows it, negatives from a queue.
+
+    MoCo shuffles the batch before the key encoder, so that batch norm cannot tell which images belong together. Instance
+    norm, which our networks have by default, mixes no images and needs no shuffling; with the presets that have batch norm
+    the keys' batch goes through by itself, in the order of the queries, as on a single GPU there is no other way.
+
+    Parameters
+    ----------
+    queue
+        Keys that are kept; 0: no queue and no second encoder, the other images of the batch are the negatives
+        (`batch_loss`), and both views train the one encoder.
+    """
+
+    def __init__(
+        self, backbone: Backbone, *, features: int, layers: int, queue: int, momentum: float, temperature: float
+    ) -> None:
+        super().__init__()
+        self.encoder = PooledEncoder(backbone, features, layers)
+        self.momentum, self.temperature = momentum, temperature
+        self.key_encoder: PooledEncoder | None = None
+        self.queue: KeyQueue | None = None
+        self._fresh: Tensor | None = None
+        if queue:
+            self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+            self.queue = KeyQueue(queue, features)
+
+    def forward(self, queries: Tensor, positives: Tensor) -> Tensor:
+        """The loss of two views (B, C, *spatial) of the same images; remembers the keys for `after_step`."""
+        vectors = self.encoder(queries)
+        if self.key_encoder is None or self.queue is None:
+            return batch_loss(vectors, self.encoder(positives), self.temperature)
+        with torch.no_grad():
+            keys = self.key_encoder(positives)
+        self._fresh = keys
+        return queue_loss(vectors, keys, self.queue.keys, self.temperature)
+
+    def after_step(self) -> None:
+        """Let the key encoder follow, and put the last keys into the queue."""
+        if self.key_encoder is None or self.queue is None or self._fresh is None:
+            return
+        follow(self.key_encoder, self.encoder, self.momentum)
+        self.queue.push(self._fresh)
+        self._fresh = None
