@@ -41,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps({"error": str(error)}))
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; `napari-ssl-seg runs STUDY` lists the runs, `resume` goes on", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        goes_on = "stopped; `napari-ssl-seg runs STUDY` lists the runs, `resume` goes on"
+        print(stopped.args[0] if stopped.args else goes_on, file=sys.stderr)
         return 130
     try:
         print(_text(result, as_json), flush=True)
@@ -87,6 +88,21 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("methods", "studies:methods", "The pretext methods with every hyper-parameter.")
     verb("doctor", "doctor:doctor", "What works on this machine, and how to mend what does not.")
+
+    regions = verb(
+        "regions", "regions:prepare", "Make the regions (sub-masks, superpixels) of a study's scans; Ctrl-C, and go on."
+    )
+    regions.add_argument("study")
+    regions.add_argument("--source", choices=("auto", "sam", "felzenszwalb", "slic", "masks"), help="[auto]")
+    regions.add_argument("--checkpoint", metavar="FILE", help="weights of Segment Anything")
+    regions.add_argument("--model-type", metavar="NAME", help="vit_b, vit_l, vit_h or medsam_vit_b [vit_b]")
+    regions.add_argument("--split", choices=("train", "all"), default="train", help="[%(default)s]")
+    regions.add_argument("--alpha", type=float, default=0.95, help="share of the area that K is for [%(default)s]")
+    regions.add_argument(
+        "--fetch", metavar="NAME", help="download public weights of Segment Anything, and nothing else"
+    )
+    regions.add_argument("--yes", action="store_true", help="agree to address, size and licence, which are shown first")
+    _setting_options(regions)
 
     look = verb(
         "inspect", "inspection:inspect_case", "Write what a method would train on: a PNG a view, tensors, stats."

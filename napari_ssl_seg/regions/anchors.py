@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,19 +34,14 @@ _VERSION = 1
 """Raised when the same regions would give other anchors than before."""
 
 
-class AnchorSet:
-    """The anchors of some cases, as `prepare_anchors` returns them."""
+@dataclass(frozen=True)
+class SliceCounts:
+    """What Eq. 1 gives for some cases."""
 
-    def __init__(self, k: int, counts: Mapping[str, Sequence[int]], capped: int | None, title: str, maps: Maps) -> None:
-        self.k = k
-        """Anchors, and channels of what a network predicts."""
-        self.counts = {case_id: list(values) for case_id, values in counts.items()}
-        """k_n of every slice by case; 0 where it has no region."""
-        self.capped = capped
-        """What Eq. 1 gave where the cap made it less, else None."""
-        self.title = title
-        """Of the source."""
-        self.maps = maps
+    k: int
+    """Mean of k_n over the slices that have a region, rounded up; 0 where none has."""
+    counts: Mapping[str, Sequence[int]]
+    """k_n of every slice by case; 0 where it has no region."""
 
     @property
     def empty_slices(self) -> int:
@@ -56,6 +52,35 @@ class AnchorSet:
         """How many slices have which k_n, ascending; slices without a region are left out, as in K."""
         found = Counter(value for values in self.counts.values() for value in values if value)
         return dict(sorted(found.items()))
+
+
+class AnchorSet:
+    """The anchors of some cases, as `prepare_anchors` returns them."""
+
+    def __init__(self, k: int, found: SliceCounts, capped: int | None, title: str, maps: Maps) -> None:
+        self.k = k
+        """Anchors, and channels of what a network predicts."""
+        self.found = found
+        """k_n of every slice, and K as Eq. 1 gives it."""
+        self.capped = capped
+        """What Eq. 1 gave where the cap made it less, else None."""
+        self.title = title
+        """Of the source."""
+        self.maps = maps
+
+    @property
+    def counts(self) -> Mapping[str, Sequence[int]]:
+        """k_n of every slice by case; 0 where it has no region."""
+        return self.found.counts
+
+    @property
+    def empty_slices(self) -> int:
+        """Slices without a region; they do not count in K."""
+        return self.found.empty_slices
+
+    def histogram(self) -> dict[int, int]:
+        """How many slices have which k_n, ascending; slices without a region are left out, as in K."""
+        return self.found.histogram()
 
     def slice(self, case_id: str, z: int) -> np.ndarray:
         """(H, W) int32: 1..K by descending area, 0 = in no anchor. Raises KeyError for a case that is not in the set."""
@@ -108,20 +133,14 @@ def prepare_anchors(
     chosen = list(dict.fromkeys(case_ids))
     for case_id in chosen:
         study.allowed(case_id, purpose)
-    counts = _counts(region_set, chosen, alpha, uncovered)
-    found = _mean_up(counts)
-    k, capped = (channels, None) if channels is not None else _cap(found, max_channels)
+    found = count_anchors(study, region_set, chosen, alpha=alpha, uncovered=uncovered)
+    k, capped = (channels, None) if channels is not None else _cap(found.k, max_channels)
     if k < 1:
         raise UserError(
             f"no slice of the {len(chosen)} cases has a region ({region_set.title}); choose another source or other parameters"
         )
     sources = {case_id: region_set.maps.files[case_id] for case_id in chosen}
-    parent = regions_folder(study, region_set.key)
-    write_json(
-        _k_file(parent, sources.values(), alpha, uncovered),
-        {"k": found, "counts": [counts[case_id] for case_id in chosen], "cases": chosen},
-    )
-    folder = parent / "anchors" / _key([k, assign, uncovered])
+    folder = regions_folder(study, region_set.key) / "anchors" / _key([k, assign, uncovered])
     files = {case_id: CaseFile(folder, file.name, case_id, file.shape) for case_id, file in sources.items()}
 
     def merged(case_id: str, z: int) -> np.ndarray:
@@ -134,7 +153,36 @@ def prepare_anchors(
 
     sweep(folder)
     yield from fill(list(files.values()), several, what="anchors")
-    return AnchorSet(k, counts, capped, region_set.title, Maps(files, merged))
+    return AnchorSet(k, found, capped, region_set.title, Maps(files, merged))
+
+
+def count_anchors(
+    study: Study,
+    region_set: RegionSet,
+    case_ids: Iterable[str],
+    *,
+    alpha: float = 0.95,
+    uncovered: Uncovered = "region",
+) -> SliceCounts:
+    """K of Eq. 1 over all slices of some cases, of the areas alone; noted for `cached_k`. See `prepare_anchors`."""
+    chosen = list(dict.fromkeys(case_ids))
+    counts = {}
+    for case_id in chosen:
+        _, height, width = region_set.shape(case_id)
+        row = []
+        for z, areas in enumerate(region_set.case_areas(case_id)):
+            if areas is None:  # gone from the cache since it was prepared
+                areas = np.bincount(region_set.stack(case_id).cut(z, z + 1).reshape(-1))[1:]
+            rest = height * width - int(areas.sum())
+            if len(areas) and rest and uncovered == "region":
+                areas = np.append(areas, rest)
+            row.append(count_for_share(areas, alpha))
+        counts[case_id] = row
+    values = [value for row in counts.values() for value in row if value]
+    k = -(-sum(values) // len(values)) if values else 0
+    files = [region_set.maps.files[case_id] for case_id in chosen]
+    write_json(_k_file(regions_folder(study, region_set.key), files, alpha, uncovered), {"k": k, "counts": counts})
+    return SliceCounts(k, counts)
 
 
 def cached_k(
@@ -162,29 +210,6 @@ def cached_k(
         return None
     k = found.get("k") if isinstance(found, dict) else None
     return _cap(k, max_channels)[0] if isinstance(k, int) and k >= 1 else None
-
-
-def _counts(region_set: RegionSet, case_ids: Sequence[str], alpha: float, uncovered: Uncovered) -> dict[str, list[int]]:
-    """k_n of every slice, of the areas alone; 0 where there is no region."""
-    counts = {}
-    for case_id in case_ids:
-        _, height, width = region_set.shape(case_id)
-        row = []
-        for z, areas in enumerate(region_set.case_areas(case_id)):
-            if areas is None:  # gone from the cache since it was prepared
-                areas = np.bincount(region_set.stack(case_id).cut(z, z + 1).reshape(-1))[1:]
-            rest = height * width - int(areas.sum())
-            if len(areas) and rest and uncovered == "region":
-                areas = np.append(areas, rest)
-            row.append(count_for_share(areas, alpha))
-        counts[case_id] = row
-    return counts
-
-
-def _mean_up(counts: Mapping[str, Sequence[int]]) -> int:
-    """Mean of k_n over slices with a region, rounded up, in whole numbers."""
-    values = [value for row in counts.values() for value in row if value]
-    return -(-sum(values) // len(values)) if values else 0
 
 
 def _cap(k: int, max_channels: int | None) -> tuple[int, int | None]:

@@ -12,13 +12,13 @@ from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.meter import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     import numpy as np
 
     from napari_ssl_seg.regions.store import CaseFile
 
-    Compute = Callable[[CaseFile, Sequence[int]], Sequence[np.ndarray]]
+    Compute = Callable[[CaseFile, Sequence[int]], Iterable[np.ndarray]]
 
 WAIT_SECONDS = 0.25
 """Between two looks while others have the slices that are left."""
@@ -35,7 +35,7 @@ def fill(
     Parameters
     ----------
     compute
-        ``compute(file, indices)`` gives a label map (H, W) for each index of a case's slice.
+        ``compute(file, indices)`` gives a label map (H, W) for each index of a case's slice, best one after the other.
     what
         Named in the progress.
     batch
@@ -44,7 +44,7 @@ def fill(
     Yields
     ------
     Event
-        ``progress`` after each batch, with ``case``, ``text`` and ``waiting`` (whether others have all that is left), and
+        ``progress``, with ``case``, ``text`` and ``waiting`` (whether others have all that is left), and
         ``warning`` where a damaged file is made anew. Closing the generator gives the claims back; what is done stays.
     """
     with Claims() as claims:
@@ -152,9 +152,9 @@ class _Filling:
                 file.write(z, label_map)
                 self.claims.release(file.parts, _subject(z), done=True)
                 self.done[file.name] += 1
-            self.clock.step(sum(self.done.values()))
-            if time.monotonic() - self.said > YIELD_SECONDS:
-                yield self._progress(f"{file.case_id}, slice {taken[-1] + 1}", waiting=False, case=file.case_id)
+                self.clock.step(sum(self.done.values()))
+                if time.monotonic() - self.said > YIELD_SECONDS:
+                    yield self._progress(f"{file.case_id}, slice {z + 1}", waiting=False, case=file.case_id)
         present, claims = file.look()
         if len(present) == file.shape[0] and (warning := self._pack(file, claims)):
             yield warning

@@ -19,7 +19,7 @@ from napari_ssl_seg.regions.store import CaseFile, RegionSet
 from napari_ssl_seg.study.cache import ByteCache
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from napari_ssl_seg.regions.settings import RegionSettings
@@ -154,34 +154,31 @@ class _Maker:
         self._scan: ScanSlices | None = None
 
     def batch(self) -> int:
-        """How many slices the source takes at once."""
-        return int(getattr(_opened.get(self.study, self.settings), "batch", 1))
+        """How many slices the source takes at once: more than one where it runs on a GPU."""
+        source = _opened.get(self.study, self.settings)
+        return int(getattr(getattr(source, "engine", source), "slices_at_once", 1))
 
     def one(self, case_id: str, z: int) -> np.ndarray:
         """(H, W) int32."""
-        return self._make(case_id, [z])[0]
+        return next(self._make(case_id, [z]))
 
-    def several(self, file: CaseFile, indices: Sequence[int]) -> list[np.ndarray]:
-        """Of one case."""
+    def several(self, file: CaseFile, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Of one case, each as soon as it is made."""
         return self._make(file.case_id, indices)
 
-    def _make(self, case_id: str, indices: Sequence[int]) -> list[np.ndarray]:
+    def _make(self, case_id: str, indices: Sequence[int]) -> Iterator[np.ndarray]:
         scan = self._scan
         if scan is None or scan.case_id != case_id:
             self._scan = None  # two at once may be too large
             channel = 0 if self.settings.source == "masks" else self.settings.channel
             self._scan = scan = open_slices(self.study, case_id, channel=channel, purpose=self.purpose)
-        images = {z: scan.image(z) for z in indices}
-        if self.settings.source != "masks":  # those are what somebody wants, whatever the slice looks like
-            images = {z: image for z, image in images.items() if not scan.is_empty(z)}
-        found: dict[int, Any] = {}
-        if images:
-            places = [(case_id, z) for z in images]
-            found = dict(
-                zip(images, _opened.segment(self.study, self.settings, list(images.values()), places), strict=True)
-            )
-        size = scan.array.shape[2:]
-        return [np.asarray(found[z], np.int32) if z in found else np.zeros(size, np.int32) for z in indices]
+        # Masks made elsewhere are what somebody wants, whatever the slice looks like.
+        full = [z for z in indices if self.settings.source == "masks" or not scan.is_empty(z)]
+        images = [scan.image(z) for z in full]
+        found = _opened.segment(self.study, self.settings, images, [(case_id, z) for z in full])
+        for z in indices:
+            label_map = next(found) if z in full else np.zeros(scan.array.shape[2:], np.int32)
+            yield np.asarray(label_map, np.int32)
 
 
 class _Opened:
@@ -206,9 +203,17 @@ class _Opened:
 
     def segment(
         self, study: Study, settings: RegionSettings, images: list[np.ndarray], places: list[tuple[str, int]]
-    ) -> list[np.ndarray]:
-        with self._lock:
-            return self.get(study, settings).segment(images, places=places)
+    ) -> Iterator[np.ndarray]:
+        """One label map after the other; between two of them another caller may have its turn."""
+        if not images:
+            return
+        source: Any = self.get(study, settings)
+        each = getattr(source, "segment_each", None)
+        found = iter(each(images, places=places)) if each is not None else None
+        for image, place in zip(images, places, strict=True):
+            with self._lock:
+                yielded = next(found) if found is not None else source.segment([image], places=[place])[0]
+            yield yielded
 
     def close(self) -> None:
         """Forget the source, and with it the memory of its weights."""
