@@ -12,15 +12,10 @@ if TYPE_CHECKING:
     from napari_ssl_seg.regions.anchors import AnchorSet, cached_k, prepare_anchors
     from napari_ssl_seg.regions.foreground import foreground_mask
     from napari_ssl_seg.regions.foreign import MaskFiles, read_label_map, read_records
+    from napari_ssl_seg.regions.label_maps import paint_masks, region_areas
+    from napari_ssl_seg.regions.merging import merge_to_anchors
     from napari_ssl_seg.regions.prepare import prepare_regions, slice_image, slice_regions
-    from napari_ssl_seg.regions.principal import (
-        count_for_share,
-        cumulative_share,
-        merge_to_anchors,
-        paint_masks,
-        principal_count,
-        region_areas,
-    )
+    from napari_ssl_seg.regions.principal import count_for_share, cumulative_share, principal_count
     from napari_ssl_seg.regions.sam import SamSource
     from napari_ssl_seg.regions.sam_weights import fetch_weights, find_checkpoint, known_weights
     from napari_ssl_seg.regions.settings import RegionSettings, region_key, resolve_settings, source_title
@@ -75,15 +70,15 @@ _HOMES = {
     "find_checkpoint": "sam_weights",
     "foreground_mask": "foreground",
     "known_weights": "sam_weights",
-    "merge_to_anchors": "principal",
+    "merge_to_anchors": "merging",
     "open_source": "sources",
-    "paint_masks": "principal",
+    "paint_masks": "label_maps",
     "prepare_anchors": "anchors",
     "prepare_regions": "prepare",
     "principal_count": "principal",
     "read_label_map": "foreign",
     "read_records": "foreign",
-    "region_areas": "principal",
+    "region_areas": "label_maps",
     "region_key": "settings",
     "resolve_settings": "settings",
     "slic_regions": "superpixels",

@@ -12,12 +12,14 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.regions import (
     count_for_share,
     cumulative_share,
+    felzenszwalb_regions,
     merge_to_anchors,
     paint_masks,
     principal_count,
     region_areas,
 )
 from napari_ssl_seg.regions.label_maps import relabel_by_area
+from napari_ssl_seg.volumes import normalise, read_volume
 
 MAPS = hnp.arrays(
     np.int64, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 9), fill=st.just(1)
@@ -254,6 +256,17 @@ def test_the_input_is_left_as_it_was():
     merge_to_anchors(labels, 3)
     merge_to_anchors(labels, 3, "pixel", "fill")
     np.testing.assert_array_equal(labels, before)
+
+
+def test_real_slices_merge_as_the_slow_reference_does(real_data):
+    path = sorted((real_data / "hippocampus" / "images").glob("*.nii.gz"))[3]
+    scan = (normalise(read_volume(path).array).array + 1) / 2
+    regions = [felzenszwalb_regions(image) for image in scan[5:-5:6]]
+    k = principal_count([region_areas(labels) for labels in regions])
+    assert 2 <= k < max(labels.max() for labels in regions)
+    for labels in regions:
+        for assign in ("submask", "pixel"):
+            np.testing.assert_array_equal(merge_to_anchors(labels, k // 2, assign), _slow_merge(labels, k // 2, assign))
 
 
 def _slow_merge(labels, k, assign="submask", uncovered="region"):
