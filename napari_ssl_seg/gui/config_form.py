@@ -1,33 +1,32 @@
 """A form made from a pydantic model: nothing lists hyper-parameters twice.
 
-A field's ``title``, ``description``, bounds and, in ``json_schema_extra``, ``unit`` and ``basic`` are all that is read.
-Basic fields are shown, the others are folded under ``More ...``. Used for a method's Config and for training settings.
+A field's ``title``, ``description``, bounds and, in ``json_schema_extra``, ``unit``, ``basic``, ``when`` and ``slider``
+are all that is read. Basic fields are shown, the others are folded under ``More ...``; a field that does not count with
+the present values of others (``when={"source": ["slic"]}``) is not shown at all, and keeps its value. Used for a method's
+Config and for training settings.
 """
 
 from __future__ import annotations
 
-import types
-import typing
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from napari_ssl_seg.gui.fields import BoolField, ChoiceField, FloatField, IntField, TextField, TupleField
+from napari_ssl_seg.gui.field_kinds import extra, make_field, make_slider, title, tooltip
 from napari_ssl_seg.gui.style import mark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from pydantic.fields import FieldInfo
+    from napari_ssl_seg.gui.number_slider import NumberSlider
 
 
-FIELD_WIDTH = 130
-LONGEST_UNIT = 8
-"""Characters; a longer unit is told by the tooltip only, so that labels stay short."""
+FIELD_WIDTH, WITH_SLIDER = 130, 190
+ROUNDED = 1e-10
+"""Inputs round to ten places behind the point."""
 
 
 class ConfigForm(QWidget):
@@ -43,6 +42,8 @@ class ConfigForm(QWidget):
         Names of the fields to show (in this order), or to leave out.
     basic
         Names of the fields shown at once; None: those that say so themselves, or all where none does.
+    sliders
+        Whether basic numbers with both bounds get a slider.
 
     Signals
     -------
@@ -63,13 +64,19 @@ class ConfigForm(QWidget):
         only: Collection[str] | None = None,
         hide: Collection[str] = (),
         basic: Collection[str] | None = None,
+        sliders: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._model: type[BaseModel] | None = None
         self._fields: dict[str, Any] = {}
+        self._rows: dict[str, tuple[QLabel, QWidget, bool]] = {}
+        self._sliders: dict[str, NumberSlider] = {}
+        self._with_sliders = sliders
+        self._given: dict[str, Any] = {}
+        self._others: dict[str, Any] = {}
+        self._meanings: dict[str, dict[Any, Any]] = {}
         self._filling = False
-        self._hidden = 0
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(4)
@@ -97,8 +104,13 @@ class ConfigForm(QWidget):
             self._body.hide()
             self._body.deleteLater()
         self._model = model
+        self._given, self._others, self._meanings = {}, {}, {}
         names = [name for name in (only or model.model_fields) if name in model.model_fields and name not in hide]
-        shown = set(basic) if basic is not None else {name for name in names if _extra(model, name).get("basic")}
+        shown = (
+            set(basic)
+            if basic is not None
+            else {name for name in names if extra(model.model_fields[name]).get("basic")}
+        )
         shown = shown or set(names)
         self._build(model, names, shown)
         self.set_values({**self.defaults(), **(values or {})})
@@ -110,9 +122,9 @@ class ConfigForm(QWidget):
         body.setContentsMargins(0, 0, 0, 0)
         body.setSpacing(4)
         front, self._advanced = QWidget(), QWidget()
-        layouts = [_grid(front), _grid(self._advanced)]
-        self._hidden = sum(name not in shown for name in names)
-        self._fields = {}
+        width = WITH_SLIDER if self._with_sliders else FIELD_WIDTH
+        layouts = [_grid(front, width), _grid(self._advanced, width)]
+        self._fields, self._rows, self._sliders = {}, {}, {}
         for name in names:
             info = model.model_fields[name]
             field = make_field(info)
@@ -123,11 +135,19 @@ class ConfigForm(QWidget):
             label.setWordWrap(True)
             label.setToolTip(field.toolTip())
             label.setBuddy(field)
+            slider = make_slider(info, field) if self._with_sliders and name in shown else None
+            cell = field
+            if slider is not None:
+                slider.setToolTip(field.toolTip())
+                slider.setAccessibleName(f"{title(name, info)}, slider")
+                self._sliders[name] = slider
+                cell = _beside(slider, field)
             grid = layouts[name not in shown]
             row = grid.rowCount()
             grid.addWidget(label, row, 0)
-            grid.addWidget(field, row, 1)
+            grid.addWidget(cell, row, 1)
             self._fields[name] = field
+            self._rows[name] = (label, cell, name in shown)
         self.more_button = QToolButton()
         mark(self.more_button, "quiet")
         self.more_button.setCheckable(True)
@@ -141,15 +161,43 @@ class ConfigForm(QWidget):
         body.addWidget(self.more_button)
         body.addWidget(self._advanced)
         body.addWidget(self.error_label)
-        self.more_button.setVisible(len(shown) < len(names))
         self._unfold(False)
         self._layout.addWidget(self._body)
         self._body.show()
 
     def _unfold(self, open_: bool) -> None:
-        hidden = self._hidden
         self._advanced.setVisible(open_)
-        self.more_button.setText("▾ Less" if open_ else f"▸ More … ({hidden})")
+        self._show_what_counts()
+
+    # -- what counts ----------------------------------------------------------------------------------------------
+    def set_meaning(self, name: str, meanings: Mapping[Any, Any]) -> None:
+        """Values of a field that stand for others when it is asked which fields count: ``{"auto": "felzenszwalb"}``."""
+        self._meanings[name] = dict(meanings)
+        self._show_what_counts()
+
+    def counts(self, name: str) -> bool:
+        """Whether a field counts with the present values, and is therefore shown (or folded away)."""
+        assert self._model is not None
+        for other, wanted in extra(self._model.model_fields[name]).get("when", {}).items():
+            if other in self._fields:
+                if not self.counts(other):
+                    return False
+                value = self._fields[other].value()
+            else:
+                value = self._others.get(other, self.defaults().get(other))
+            if self._meanings.get(other, {}).get(value, value) not in wanted:
+                return False
+        return True
+
+    def _show_what_counts(self) -> None:
+        folded = 0
+        for name, (label, cell, basic) in self._rows.items():
+            counts = self.counts(name)
+            label.setVisible(counts)
+            cell.setVisible(counts)
+            folded += counts and not basic
+        self.more_button.setText("▾ Less" if self.more_button.isChecked() else f"▸ More … ({folded})")
+        self.more_button.setVisible(folded > 0)
 
     # -- values ---------------------------------------------------------------------------------------------------
     @property
@@ -160,6 +208,10 @@ class ConfigForm(QWidget):
         """The input of a field."""
         return self._fields[name]
 
+    def slider(self, name: str) -> NumberSlider | None:
+        """The slider beside a field, where it has one."""
+        return self._sliders.get(name)
+
     def defaults(self) -> dict[str, Any]:
         """The model's own values."""
         assert self._model is not None
@@ -168,7 +220,13 @@ class ConfigForm(QWidget):
 
     def values(self) -> dict[str, Any]:
         """What the inputs show, by field; not checked."""
-        return {name: field.value() for name, field in self._fields.items()}
+        return {name: self._exact(name, field.value()) for name, field in self._fields.items()}
+
+    def _exact(self, name: str, shown: Any) -> Any:
+        """A number as it was given, where the input shows it rounded: 512/1500 is not another setting for that."""
+        given = self._given.get(name)
+        near = isinstance(given, float) and isinstance(shown, float) and abs(given - shown) < ROUNDED
+        return given if near else shown
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Show these; fields that are not named stay as they are. Emits nothing."""
@@ -176,9 +234,15 @@ class ConfigForm(QWidget):
         try:
             for name, value in values.items():
                 if name in self._fields:
+                    self._given[name] = value
                     self._fields[name].set_value(value)
+                else:
+                    self._others[name] = value
         finally:
             self._filling = False
+        for slider in self._sliders.values():
+            slider.follow()
+        self._show_what_counts()
         self.problem()
 
     def changed_values(self) -> dict[str, Any]:
@@ -209,6 +273,7 @@ class ConfigForm(QWidget):
     def _edited(self) -> None:
         if self._filling:
             return
+        self._show_what_counts()
         text = self.problem()
         if text is None:
             self.changed.emit(self.values())
@@ -216,97 +281,20 @@ class ConfigForm(QWidget):
             self.invalid.emit(text)
 
 
-def title(name: str, info: FieldInfo) -> str:
-    """What the field is called, with its unit where that is short."""
-    text = info.title or name.replace("_", " ").capitalize()
-    unit_ = unit(info)
-    return f"{text} ({unit_})" if 0 < len(unit_) <= LONGEST_UNIT else text
+def _beside(slider: NumberSlider, field: QWidget) -> QWidget:
+    cell = QWidget()
+    layout = QHBoxLayout(cell)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    layout.addWidget(slider, 1)
+    layout.addWidget(field, 1)
+    return cell
 
 
-def unit(info: FieldInfo) -> str:
-    """What the field is counted in; empty where nothing is said."""
-    return str(info.json_schema_extra.get("unit", "")) if isinstance(info.json_schema_extra, dict) else ""
-
-
-def tooltip(name: str, info: FieldInfo) -> str:
-    """What the field does, the paper's value and the bounds."""
-    low, high, _ = _bounds(info)
-    default = info.get_default(call_default_factory=True)
-    lines = [f"<b>{title(name, info)}</b>"]
-    if info.description:
-        lines.append(info.description)
-    if default is not PydanticUndefined:
-        shown = "automatic" if default is None else default
-        lines.append(f"Paper and default: {shown}")
-    if unit(info):
-        lines.append(f"Unit: {unit(info)}")
-    if low is not None or high is not None:
-        lines.append(f"From {'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}")
-    return "<qt>" + "<br>".join(lines) + f"<br><i>--set {name}=…</i></qt>"
-
-
-def make_field(info: FieldInfo) -> Any:
-    """The input for a field's type and bounds."""
-    return _field(info.annotation, _bounds(info))
-
-
-def _field(annotation: Any, bounds: tuple[float | None, float | None, float | None]) -> Any:
-    low, high, step = bounds
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _field(args[0], bounds)
-    if origin in (typing.Union, types.UnionType):
-        kinds = [arg for arg in args if arg is not type(None)]
-        if all(kind in (int, float) for kind in kinds):
-            return TextField("number", "automatic")
-        if len(kinds) == 1 and typing.get_origin(kinds[0]) is Literal:
-            return ChoiceField([None, *typing.get_args(kinds[0])])
-        if any(typing.get_origin(kind) in (tuple, list) for kind in kinds):
-            return TextField("numbers", "automatic")
-        return TextField("text", "automatic") if str in kinds else TextField("number", "automatic")
-    if origin is Literal:
-        return ChoiceField(args)
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return ChoiceField([member.value for member in annotation])
-    if origin in (tuple, list):
-        if origin is tuple and Ellipsis not in args and 1 <= len(args) <= 4:
-            return TupleField([_field(arg, bounds) for arg in args])
-        return TextField("numbers")
-    if annotation is bool:
-        return BoolField()
-    if annotation is int:
-        return IntField(low, high, step)
-    if annotation is float:
-        return FloatField(low, high)
-    return TextField()
-
-
-def _bounds(info: FieldInfo) -> tuple[float | None, float | None, float | None]:
-    low = high = step = None
-    for item in info.metadata:
-        integer = info.annotation is int
-        if getattr(item, "ge", None) is not None:
-            low = item.ge
-        if getattr(item, "gt", None) is not None:
-            low = item.gt + 1 if integer else item.gt
-        if getattr(item, "le", None) is not None:
-            high = item.le
-        if getattr(item, "lt", None) is not None:
-            high = item.lt - 1 if integer else item.lt
-        if getattr(item, "multiple_of", None) is not None:
-            step = item.multiple_of
-    return low, high, step
-
-
-def _extra(model: type[BaseModel], name: str) -> dict[str, Any]:
-    extra = model.model_fields[name].json_schema_extra
-    return extra if isinstance(extra, dict) else {}
-
-
-def _grid(widget: QWidget) -> QGridLayout:
+def _grid(widget: QWidget, width: int) -> QGridLayout:
     layout = QGridLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setVerticalSpacing(4)
     layout.setColumnStretch(0, 1)
-    layout.setColumnMinimumWidth(1, FIELD_WIDTH)
+    layout.setColumnMinimumWidth(1, width)
     return layout

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Shapes
+    from napari.layers import Image, Labels, Layer, Points, Shapes
 
     from napari_ssl_seg.study import ClassInfo
 
 KEY = "napari_ssl_seg"
 MASK_COLOUR = "#cc79a7"
 BOX_COLOUR, BOX_WIDTH = "#f0e442", 0.6
+POINT_COLOUR, POINT_SIZE = "#f0e442", 0.8
+"""Size in voxels."""
 
 
 def layer_name(case_id: str, *parts: str) -> str:
@@ -109,8 +111,14 @@ def show_labels(
     visible: bool | None = None,
     editable: bool = False,
     opacity: float = 0.5,
+    contour: int = 0,
+    features: Mapping[str, Any] | None = None,
 ) -> Labels:
-    """Show ``data`` (z, y, x; whole numbers) as the labels layer ``name``; ``colours`` as of `class_colours`."""
+    """Show ``data`` (z, y, x; whole numbers) as the labels layer ``name``; ``colours`` as of `class_colours`.
+
+    ``contour``: width of outlines in pixels of ``data``, 0 fills. ``features``: columns of a table, of which ``index`` is
+    the label; the status bar tells the row of the label under the mouse. ``opacity`` is for a new layer.
+    """
     from napari.layers import Labels
     from napari.utils.colormaps import DirectLabelColormap
 
@@ -122,12 +130,19 @@ def show_labels(
         extra = {"colormap": colormap} if colormap is not None else {}
         shown = visible is not False
         layer = viewer.add_labels(data, name=name, visible=shown, opacity=opacity, **extra, **_placed(placement, tag))
+        layer.contour = contour
     else:
+        if layer.contour != contour:
+            layer.contour = contour
         layer.data = data
         _move(layer, placement, tag)
         if colormap is not None:
             layer.colormap = colormap
         _set_visible(layer, visible)
+    if features is not None:
+        import pandas
+
+        layer.features = pandas.DataFrame(dict(features))
     layer.editable = editable
     return layer
 
@@ -172,6 +187,42 @@ def show_boxes(
         visible=visible is not False,
         **_placed(placement, tag),
     )
+
+
+def show_points(
+    viewer: ViewerModel,
+    name: str,
+    points: np.ndarray,
+    *,
+    placement: Mapping[str, Any],
+    tag: Mapping[str, Any],
+    visible: bool | None = None,
+    colour: str = POINT_COLOUR,
+) -> Points:
+    """Show points, (N, 3) in voxels (z, y, x), on the slices in which they lie."""
+    from napari.layers import Points
+
+    layer = find_own(viewer, name)
+    data = np.asarray(points, dtype=float).reshape(-1, 3)
+    if isinstance(layer, Points):
+        layer.selected_data = set()
+        layer.data = data
+        _move(layer, placement, tag)
+        _set_visible(layer, visible)
+        return layer
+    _make_room(viewer, layer)
+    layer = viewer.add_points(
+        data,
+        ndim=3,
+        name=name,
+        size=POINT_SIZE,
+        face_color=colour,
+        border_width=0,
+        visible=visible is not False,
+        **_placed(placement, tag),
+    )
+    layer.editable = False
+    return layer
 
 
 def box_rectangles(boxes: np.ndarray, *, most: int = 2000) -> list[np.ndarray]:

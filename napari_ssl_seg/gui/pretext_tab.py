@@ -20,6 +20,7 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui.chips import ChipRow
 from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.fields import ChoiceField
+from napari_ssl_seg.gui.region_box import RegionBox
 from napari_ssl_seg.gui.seed_row import SeedRow
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.thumbnails import ThumbnailRow
@@ -27,6 +28,7 @@ from napari_ssl_seg.gui.view_layers import ViewLayers
 from napari_ssl_seg.gui.workers import LatestOnly, run
 from napari_ssl_seg.workbench import sentence
 from napari_ssl_seg.workbench.pretexts import Inspector, answer, fitting_runs, warm_up
+from napari_ssl_seg.workbench.regions import field_names
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -87,7 +89,8 @@ class PretextTab(QWidget):
             button.setText(text)
             button.setToolTip(help_)
             button.setAccessibleName(help_)
-        self.form = ConfigForm()
+        self.form = ConfigForm(sliders=True)
+        self.regions = RegionBox(self._workbench, self._viewer)
         self.draw, self.chips = SeedRow(), ChipRow()
         self.thumbnails = ThumbnailRow()
         self.status = QLabel()
@@ -119,6 +122,7 @@ class PretextTab(QWidget):
         body.setContentsMargins(0, 0, 0, 0)
         body.setSpacing(8)
         body.addLayout(top)
+        body.addWidget(self.regions)
         body.addWidget(self.form)
         body.addWidget(self.draw)
         body.addWidget(self.status)
@@ -142,6 +146,9 @@ class PretextTab(QWidget):
         self.dims_box.edited.connect(self.ask)
         self.run_box.edited.connect(self.ask)
         self.form.changed.connect(self._settings_changed)
+        self.regions.changed.connect(self._regions_changed)
+        self.regions.form.invalid.connect(lambda text: self._worker.drop())
+        self.regions.prepared.connect(lambda: self.ask(now=True))
         self.form.invalid.connect(lambda text: self._worker.drop())
         self.draw.changed.connect(self.ask)
         self.draw.again.connect(lambda: self.ask(now=True))
@@ -180,7 +187,10 @@ class PretextTab(QWidget):
         self.method_box.setToolTip(
             f"<qt><b>{method.title}</b><br>{(method.__doc__ or '').splitlines()[0]}<br>{method.paper}</qt>"
         )
-        self.form.set_model(method.Config, self._settings.get(method.name))
+        values = self._settings.get(method.name)
+        self.regions.set_method(method, values)
+        self.form.set_model(method.Config, values, hide=field_names() if method.needs.regions else ())
+        self.regions.follow(self._asks())
         before = self.dims_box.value()
         self.dims_box.blockSignals(True)
         self.dims_box.clear()
@@ -208,24 +218,37 @@ class PretextTab(QWidget):
         self.run_label.setVisible(bool(runs))
         self.run_box.setVisible(bool(runs))
 
-    def _settings_changed(self, values: dict[str, Any]) -> None:
+    def values(self) -> dict[str, Any]:
+        """The settings of the method, those of its regions included."""
+        return {**self.regions.values(), **self.form.values()}
+
+    def _regions_changed(self, values: dict[str, Any]) -> None:
+        self.form.set_values(values)  # none of its own fields: which of them count may depend on these
+        self._settings_changed()
+
+    def _settings_changed(self, *_: Any) -> None:
         if self.method is not None:
-            self._settings[self.method] = values
+            self._settings[self.method] = self.values()
+            self.regions.set_others(self.form.values())
         self.ask()
 
     # -- study, case, slice ---------------------------------------------------------------------------------------
     def _study_changed(self, study: Study | None) -> None:
         self._forget()
+        self.regions.set_study(study)
         self._fill_runs()
         self._show_state()
 
     def _case_changed(self, case_id: str | None) -> None:
         self._forget()
+        self.regions.show_row.forget()
         self._show_state()
+        self.regions.show_row.ask()
         self.ask()
 
     def _slice_changed(self, index: int) -> None:
         self._show_place()
+        self.regions.show_row.ask()
         if not self._asks() or (self.dims_box.value() != 2 and self._answer is not None):
             return
         if self._answer is not None and self._answer.request.case_id == self._workbench.case_id:
@@ -265,14 +288,14 @@ class PretextTab(QWidget):
         study, case_id, method = self._workbench.study, self._workbench.case_id, self.method
         if study is None or case_id is None or method is None or not self._asks():
             return
-        if self.form.problem() is not None:
+        if self.form.problem() is not None or self.regions.problem() is not None:
             return
         question = self._inspector.ask(
             study,
             method,
             case_id,
             self._workbench.slice_index,
-            settings=self.form.values(),
+            settings=self.values(),
             seed=self.draw.seed,
             dims=int(self.dims_box.value() or 2),
             run_id=self.run_box.value(),
@@ -288,6 +311,7 @@ class PretextTab(QWidget):
             self._warm = True
             run(warm_up, owner=self)
         self._views.bring_back()
+        self.regions.follow(True)
         place = (self._workbench.case_id, self._workbench.slice_index)
         if self._answer is None or (self._answer.request.case_id, self._answer.request.slice_index) != place:
             self.ask(now=True)
@@ -296,6 +320,7 @@ class PretextTab(QWidget):
         super().hideEvent(event)
         if not event.spontaneous():  # another tab is looked at: the scan is to be seen again
             self._views.set_aside()
+            self.regions.follow(False)
 
     @property
     def busy(self) -> bool:
@@ -308,6 +333,7 @@ class PretextTab(QWidget):
             return
         self._answer = found
         self._views.show(found)
+        self.regions.show_row.layers.to_front()
         self.thumbnails.show_pictures(found.pictures)
         self.thumbnails.mark_shown(self._views.visible_views())
         self.chips.show_texts(found.chips)
@@ -351,6 +377,7 @@ class PretextTab(QWidget):
 
     def _bring_to_front(self, name: str) -> None:
         self._views.bring_to_front(name)
+        self.regions.show_row.layers.to_front()
         self.thumbnails.mark_shown(self._views.visible_views())
 
     def _show_alone(self, name: str) -> None:

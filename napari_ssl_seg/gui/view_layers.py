@@ -57,6 +57,8 @@ class ViewLayers:
             layers_.show_mask(self._viewer, name, array, **common)
         elif picture.kind == "labels":
             layers_.show_labels(self._viewer, name, array, colours=layers_.view_colours(array), opacity=0.7, **common)
+        elif picture.kind == "points":
+            layers_.show_points(self._viewer, name, array, **common)
         else:
             layers_.show_boxes(self._viewer, name, array, **common)
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 128
 """Longest side of a thumbnail, in pixels."""
-LAYER_KINDS = ("image", "labels", "mask", "boxes")
+PREVIEW = 512
+"""Longest side of the larger picture of what cannot be a layer, in pixels."""
+LAYER_KINDS = ("image", "labels", "mask", "boxes", "points")
 PARTS = ("share", "ratio", "coverage", "fraction", "overlap")
 """A number between 0 and 1 whose name holds one of these is shown in per cent."""
 
@@ -51,13 +53,16 @@ class Picture:
     title: str
     kind: str
     array: np.ndarray | None
-    """(z, y, x) of the patch; one slice in 2D. Boxes: (N, 6), start z, y, x, then stop. None: no layer (curve, table)."""
+    """(z, y, x) of the patch; one slice in 2D. Boxes: (N, 6), start z, y, x, then stop; points: (N, 3). None: no layer
+    (curve, matrix, table)."""
     limits: tuple[float, float] | None
     """Values drawn as black and white."""
     thumbnail: np.ndarray
     """(H, W, 3), uint8."""
     output: bool = False
     """Made by a trained run, not by the pretext."""
+    preview: np.ndarray | None = None
+    """(H, W, 3), uint8: a larger picture of what is no layer."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +143,7 @@ def _answer(request: InspectionRequest, inspection: Inspection, geometry: Any) -
     dims, own = inspection.spec.dims, len(inspection.pretext.views)
     backdrop = next((view for view in inspection.views if view.kind == "image"), None)
     pictures = tuple(
-        Picture(
-            name=view.name,
-            title=view.title,
-            kind=view.kind,
-            array=layer_array(view, dims) if view.kind in LAYER_KINDS else None,
-            limits=view.range,
-            thumbnail=_thumbnail(view, inspection.row, dims, backdrop),
-            output=number >= own,
-        )
+        _picture(view, inspection.row, dims, backdrop, output=number >= own)
         for number, view in enumerate(inspection.views)
     )
     inputs = inspection.pretext.inputs
@@ -170,7 +167,10 @@ def _answer(request: InspectionRequest, inspection: Inspection, geometry: Any) -
 
 
 def layer_array(view: View, dims: int) -> np.ndarray:
-    """The first sample of a view in (z, y, x); of several channels the first; boxes as (N, 6)."""
+    """The first sample of a view in (z, y, x); of several channels the first; boxes as (N, 6), points as (N, 3).
+
+    Points that are none (NaN, or negative) are left out.
+    """
     data = view.data
     array = np.asarray(data.numpy(force=True) if hasattr(data, "numpy") else data)[0]
     if view.kind == "boxes":
@@ -178,6 +178,10 @@ def layer_array(view: View, dims: int) -> np.ndarray:
             return array.astype(np.float64)
         zero, one = np.zeros((len(array), 1)), np.ones((len(array), 1))
         return np.concatenate([zero, array[:, :2], one, array[:, 2:]], axis=1)
+    if view.kind == "points":
+        array = array.reshape(-1, dims).astype(np.float64)
+        array = array[np.isfinite(array).all(axis=1) & (array >= 0).all(axis=1)]
+        return array if dims == 3 else np.concatenate([np.zeros((len(array), 1)), array], axis=1)
     if view.kind == "image":
         return array[0][None] if dims == 2 else array[0]
     if array.dtype == bool:
@@ -187,7 +191,9 @@ def layer_array(view: View, dims: int) -> np.ndarray:
 
 def chips(stats: Mapping[str, float], partners: tuple[str, ...] = (), views: tuple[View, ...] = ()) -> list[str]:
     """Named numbers in words: ``share masked 75 %``, ``boxes 40``, ``donor hippocampus_007``."""
-    found = [f"donor {partner}" for partner in dict.fromkeys(partners)]
+    # Of several patches the first is shown; its donor is the first partner, or what the title of that view names.
+    found = [f"donor {partner}" for partner in partners[:1]]
+    found += [f"donor {view.title.partition(': ')[2]}" for view in views if view.name == "donor" and ": " in view.title]
     found += [f"{name.replace('_', ' ')} {text}" for name, text in _joined(stats).items()]
     for view in views:
         if view.kind == "table" and isinstance(view.data, Mapping):
@@ -229,9 +235,23 @@ def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
     return found
 
 
-def _thumbnail(view: View, row: int, dims: int, backdrop: View | None) -> np.ndarray:
+def _picture(view: View, row: int, dims: int, backdrop: View | None, *, output: bool) -> Picture:
     from napari_ssl_seg.methods.pictures import picture
 
     drawn = picture(view, row=row, dims=dims, backdrop=backdrop).convert("RGB")
+    preview = None
+    if view.kind not in LAYER_KINDS:
+        larger = drawn.copy()
+        larger.thumbnail((PREVIEW, PREVIEW))
+        preview = np.asarray(larger, dtype=np.uint8)
     drawn.thumbnail((THUMBNAIL, THUMBNAIL))
-    return np.asarray(drawn, dtype=np.uint8)
+    return Picture(
+        name=view.name,
+        title=view.title,
+        kind=view.kind,
+        array=layer_array(view, dims) if view.kind in LAYER_KINDS else None,
+        limits=view.range,
+        thumbnail=np.asarray(drawn, dtype=np.uint8),
+        output=output,
+        preview=preview,
+    )
