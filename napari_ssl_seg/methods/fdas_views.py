@@ -61,8 +61,13 @@ def pretext_views(
 def pretext_stats(
     method: FDAS, batch: Batch, targets: Mapping[str, Tensor], made: Mapping[str, Tensor], *, alone: bool
 ) -> dict[str, float]:
-    """Numbers of the shown patch, the first; and of the batch how many of its patches with regions were left whole."""
-    inside, kept = targets["inside"], targets["kept"]
+    """Numbers of the shown patch, the first; and of the batch how many of its patches with regions were left whole.
+
+    ``share_empty_channels`` is the floor of L_SKD: no prediction brings the loss below it.
+    """
+    from napari_ssl_seg.pretext.submasks import channel_areas
+
+    inside, kept, channels = targets["inside"], targets["kept"], made["areas"].shape[1]
     present = (made["areas"] > 0).sum(dim=1)
     known = inside.flatten(1).any(dim=1)
     values = torch.stack(
@@ -70,12 +75,12 @@ def pretext_stats(
             present[0],
             made["hidden"][0].sum(),
             (inside[0] & ~kept[0]).sum() / inside[0].sum().clamp(min=1),
-            1 - present[0].double() / made["areas"].shape[1],
+            (channel_areas(targets["regions"][:1], channels) == 0).sum() / channels,
             (known & (present < 2)).sum(),
         ]
     ).tolist()
     names = ("regions", "masked_regions", "share_masked", "share_empty_channels", "patches_left_whole")
-    stats = {"K": float(made["areas"].shape[1]), **dict(zip(names, values, strict=True))}
+    stats = {"K": float(channels), **dict(zip(names, values, strict=True))}
     if batch.submasks is not None:
         from napari_ssl_seg.regions.principal import count_for_share
 
@@ -112,7 +117,8 @@ def output_views(pretext: Pretext, found: FDASOutput, similarity: Tensor) -> tup
             View("dice", "Dice of each region that is not empty", "table", table),
         ]
     matrix = similarity if similarity.ndim == 2 else similarity.mean(dim=2)
-    views.append(View("similarity", "Fused scans (rows) and originals", "matrix", matrix, (-1.0, 1.0)))
+    lowest = min(float(matrix.min()), 1.0 - 1e-6)
+    views.append(View("similarity", "Fused scans (rows) and originals", "matrix", matrix, (lowest, 1.0)))
     return tuple(views)
 
 

@@ -31,6 +31,8 @@ PALETTE = np.array(
     dtype=np.uint8,
 )
 """Black for the background, then Okabe and Ito's colours, which colour-blind readers tell apart."""
+SHADES = np.array([(1.0, 0.0), (0.55, 0.0), (0.5, 127.5), (0.3, 0.0)])
+"""Factor and offset of the palette's colours, round by round."""
 CURVE_COLOUR = 4
 """Place in the palette, black left out, of a curve's first line: blue."""
 DARK, LIGHT = np.array((0.0, 32.0, 77.0)), np.array((255.0, 234.0, 70.0))
@@ -62,8 +64,9 @@ def picture(view: View, *, row: int, dims: int, backdrop: View | None = None) ->
         return _grey(_plane(view.data[0], row, dims), view.range)
     if view.kind in ("labels", "mask"):
         values = _plane(view.data[0][None], row, dims)[0].astype(np.int64)
-        colours = PALETTE[np.where(values > 0, (values - 1) % (len(PALETTE) - 1) + 1, 0)]
-        return _enlarged(colours if view.kind == "labels" else np.uint8(255) * (values > 0).astype(np.uint8))
+        return _enlarged(
+            _label_colours(values) if view.kind == "labels" else np.uint8(255) * (values > 0).astype(np.uint8)
+        )
     if view.kind == "boxes":
         return _boxes(np.asarray(view.data[0]), row, dims, backdrop)
     if view.kind == "points":
@@ -73,6 +76,14 @@ def picture(view: View, *, row: int, dims: int, backdrop: View | None = None) ->
     if view.kind == "curve":
         return _curve(np.asarray(view.data, dtype=np.float64))
     return _table(view.data)
+
+
+def _label_colours(values: np.ndarray) -> np.ndarray:
+    """(y, x, 3): the palette, and for larger labels darker and paler rounds of it; black where there is none."""
+    turn, place = np.divmod(np.maximum(values, 1) - 1, len(PALETTE) - 1)
+    shade = SHADES[turn % len(SHADES)]
+    shaded = PALETTE[place + 1] * shade[..., :1] + shade[..., 1:]
+    return np.where((values > 0)[..., None], shaded + 0.5, 0).astype(np.uint8)
 
 
 def _plane(data: Any, row: int, dims: int) -> np.ndarray:
