@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.methods import get_method
+from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.networks import NetworkSpec
+from napari_ssl_seg.pretext.crop import WholeMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from napari_ssl_seg.methods import Method
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,38 @@ def small_study(cases: int = 4, **options: Any) -> FakeStudy:
 def small_spec(dims: int, channels: int = 1) -> NetworkSpec:
     patch = (32, 32) if dims == 2 else (16, 32, 32)
     return NetworkSpec(dims=2 if dims == 2 else 3, in_channels=channels, preset="small", patch=patch)
+
+
+SETTLED: dict[str, dict[str, Any]] = {"fdas": {"channels": 5}, "lrc": {"queue": 0}}
+"""What `Method.prepare` would settle for studies as small as these."""
+
+
+def settled(name: str) -> Method:
+    """A method of which nothing is left open."""
+    return get_method(name, SETTLED.get(name))
+
+
+def grid_regions(shape: tuple[int, int, int]) -> np.ndarray:
+    """The same 20 regions in each slice: blocks of unequal size, by descending area; a margin of 2 belongs to none."""
+    _, height, width = shape
+    rows = np.searchsorted(np.array([0.30, 0.54, 0.74, 0.90]) * height, np.arange(height), side="right")
+    columns = np.searchsorted(np.array([0.36, 0.64, 0.85]) * width, np.arange(width), side="right")
+    blocks = rows[:, None] * 4 + columns
+    areas = np.bincount(blocks.ravel(), minlength=20)
+    rank = np.empty(20, dtype=np.int32)
+    rank[np.argsort(-areas, kind="stable")] = np.arange(1, 21)
+    plane = rank[blocks]
+    plane[:2] = plane[-2:] = 0
+    plane[:, :2] = plane[:, -2:] = 0
+    return np.broadcast_to(plane, shape)
+
+
+def fake_prepared(method: Method, study: FakeStudy) -> Prepared:
+    """What `Method.prepare` would return, with `grid_regions` for methods that need regions."""
+    if not method.needs.regions:
+        return Prepared(method)
+
+    def regions_of(case_id: str) -> WholeMap:
+        return WholeMap(grid_regions(study.case(case_id).shape))
+
+    return Prepared(method, regions_of=regions_of, submasks_of=regions_of)
