@@ -92,7 +92,9 @@ class _Filling:
             return
         if damaged == []:
             self._finish(file)
-        elif damaged and self.claims.take(file.parts, _PACKING, file.look()[1].get(_PACKING, ())):
+        elif damaged is None:
+            self.done[file.name] = len(file.look()[0])
+        elif self.claims.take(file.parts, _PACKING, file.look()[1].get(_PACKING, ())):
             try:
                 slices = read_packed(file.pack)
                 yield _warning(file, f"slices {', '.join(map(str, damaged))} do not match their checksums")

@@ -121,10 +121,10 @@ class CaseFile:
             self._check_pack()
             slices = read_packed(self.pack)
         except FileNotFoundError:
-            write_pack(self.part(z), self.shape[1:], [packed])
+            write_pack(self.part(z), self.shape[1:], [packed], durable=False)
             return
         except Damaged:  # none of it can be trusted
-            write_pack(self.part(z), self.shape[1:], [packed])
+            write_pack(self.part(z), self.shape[1:], [packed], durable=False)
             self.pack.unlink(missing_ok=True)
             return
         slices[z] = packed
@@ -138,7 +138,7 @@ class CaseFile:
         """Make a damaged file one of a case in work again, with the slices that are good."""
         for z, item in enumerate(slices):
             if item is not None:
-                write_pack(self.part(z), self.shape[1:], [item])
+                write_pack(self.part(z), self.shape[1:], [item], durable=False)
         self.pack.unlink(missing_ok=True)
 
     def gather(self) -> bool:
