@@ -185,8 +185,11 @@ class VolumeFusion(Method):
         return SegmentationNet(network, self.config.levels + 1)  # type: ignore[arg-type]
 
     def loss(self, model: nn.Module, pretext: Pretext) -> Losses:
-        """Eq. 2, half Dice and half cross-entropy."""
-        return fusion_loss(model(pretext.inputs), pretext.targets["levels"])
+        """Eq. 2, half Dice and half cross-entropy; on every scale of a network that is supervised on several."""
+        from napari_ssl_seg.methods.losses import deep_supervision
+
+        logits = model.forward_deep(pretext.inputs)  # type: ignore[operator]
+        return deep_supervision(fusion_loss, logits, pretext.targets["levels"])
 
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
         """Predicted class, where it is wrong, and the Dice of each class."""

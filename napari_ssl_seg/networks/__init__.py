@@ -10,10 +10,11 @@ from napari_ssl_seg.networks.presets import list_networks
 from napari_ssl_seg.networks.spec import NetworkSpec
 
 if TYPE_CHECKING:
+    from napari_ssl_seg.networks.backbone import Backbone
     from napari_ssl_seg.networks.build import build_network, total_stride
     from napari_ssl_seg.networks.heads import Restorer, SegmentationNet
     from napari_ssl_seg.networks.pair import UNetPair
-    from napari_ssl_seg.networks.unet import Backbone, UNet
+    from napari_ssl_seg.networks.unet import UNet
 
 __all__ = [
     "Backbone",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Backbone": "unet",
+    "Backbone": "backbone",
     "Restorer": "heads",
     "SegmentationNet": "heads",
     "UNet": "unet",

@@ -11,8 +11,8 @@ from napari_ssl_seg.networks.presets import layout_strides, list_networks, pair_
 from napari_ssl_seg.networks.unet import UNet
 
 if TYPE_CHECKING:
+    from napari_ssl_seg.networks.backbone import Backbone
     from napari_ssl_seg.networks.spec import NetworkSpec
-    from napari_ssl_seg.networks.unet import Backbone
 
 
 @overload

@@ -9,7 +9,7 @@ from torch import nn
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_ssl_seg.networks.unet import Backbone
+    from napari_ssl_seg.networks.backbone import Backbone
 
 
 class HeadedNet(nn.Module):
@@ -27,11 +27,22 @@ class HeadedNet(nn.Module):
 
 
 class SegmentationNet(HeadedNet):
-    """Logits of ``n_classes``, the background among them."""
+    """Logits of ``n_classes``, the background among them.
+
+    Where the backbone is supervised on several scales, ``deep_heads`` hold the coarser ones' 1x1 convolutions; they serve
+    the training only.
+    """
 
     def __init__(self, backbone: Backbone, n_classes: int) -> None:
         super().__init__(backbone, n_classes)
+        conv = nn.Conv2d if backbone.dims == 2 else nn.Conv3d
         self.n_classes = n_classes
+        self.deep_heads = nn.ModuleList(conv(width, n_classes, kernel_size=1) for width in backbone.deep_features[1:])
+
+    def forward_deep(self, x: Tensor) -> list[Tensor]:
+        """(B, C, *spatial) to the logits of every supervised scale, finest first: the first are those of `forward`."""
+        maps = self.backbone.decode_deep(self.backbone.encode(x))
+        return [head(features) for head, features in zip((self.head, *self.deep_heads), maps, strict=True)]
 
 
 class Restorer(HeadedNet):

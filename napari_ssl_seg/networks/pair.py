@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from napari_ssl_seg.networks.unet import Backbone, UNet
+from napari_ssl_seg.networks.backbone import Backbone
+from napari_ssl_seg.networks.unet import UNet
 
 if TYPE_CHECKING:
     from torch import Tensor

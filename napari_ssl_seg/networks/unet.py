@@ -6,13 +6,13 @@ FDAS's 2D network, the 3D U-Net of the Volume Fusion paper and our own sizes are
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from napari_ssl_seg.networks.backbone import Backbone
 from napari_ssl_seg.networks.presets import layout_strides
 
 if TYPE_CHECKING:
@@ -21,32 +21,6 @@ if TYPE_CHECKING:
     from napari_ssl_seg.networks.presets import UNetLayout
 
 NEGATIVE_SLOPE = 0.01
-
-
-class Backbone(nn.Module, ABC):
-    """What methods and segmentation heads may rely on; ``forward(x)`` is ``decode(encode(x))``.
-
-    ``stride`` is the total downsampling of each axis, ``out_features`` the channels at full resolution and
-    ``bottleneck_features`` those at the coarsest level.
-    """
-
-    dims: int
-    in_channels: int
-    out_features: int
-    bottleneck_features: int
-    stride: tuple[int, ...]
-
-    @abstractmethod
-    def encode(self, x: Tensor) -> list[Tensor]:
-        """(B, C, *spatial) to feature maps, finest first."""
-
-    @abstractmethod
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Feature maps as `encode` gives them to (B, ``out_features``, *spatial)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, *spatial) to (B, ``out_features``, *spatial)."""
-        return self.decode(self.encode(x))
 
 
 class UNet(Backbone):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.methods.losses import deep_supervision
 from napari_ssl_seg.training.augment import augment
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.hardware import choose_precision, seeded
@@ -92,7 +93,7 @@ class FinetuneTask(Task[LabelledBatch]):
         return LabelledBatch(image, label, batch.case_ids)
 
     def loss(self, batch: LabelledBatch) -> Losses:
-        return dice_ce(self.model(batch.image), batch.label)
+        return deep_supervision(dice_ce, self.model.forward_deep(batch.image), batch.label)
 
     def case_ids(self, batch: LabelledBatch) -> tuple[str, ...]:
         return batch.case_ids

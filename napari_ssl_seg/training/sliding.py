@@ -96,8 +96,9 @@ def window_size(shape: tuple[int, ...], patch: tuple[int, ...], stride: tuple[in
 
 
 def _stride(network: nn.Module, spec: NetworkSpec) -> tuple[int, ...] | None:
-    stride = getattr(getattr(network, "backbone", None), "stride", None)
-    if stride is None:
+    backbone = getattr(network, "backbone", None)
+    stride = getattr(backbone, "stride", None)
+    if stride is None or not getattr(backbone, "any_size", True):
         return None
     return (stride,) * spec.dims if isinstance(stride, int) else tuple(stride)
 
