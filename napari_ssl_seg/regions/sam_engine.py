@@ -202,7 +202,7 @@ class SamEngine:
         weights = torch.stack(
             [decoder.output_hypernetworks_mlps[i](hidden[:, 1 + i]) for i in range(1, decoder.num_mask_tokens)], dim=1
         )
-        return (weights @ image.flatten(2)).reshape(count, -1, *image.shape[-2:])
+        return (weights @ image.flatten(2)).unflatten(2, image.shape[-2:])
 
     def _autocast(self) -> AbstractContextManager[Any]:
         import torch
