@@ -94,12 +94,15 @@ class SamSource:
 
 
 def to_grey_levels(image: np.ndarray) -> np.ndarray | None:
-    """The slice stretched from its smallest to its largest value over 0..255, (H, W) uint8; None if near-constant."""
+    """The slice stretched from its smallest to its largest value over 0..255, (H, W) uint8; None if near-constant.
+
+    Rounded, not cut off as in FDAS's code: 0.99999 of a grey level that float32 left of 1 is still that level.
+    """
     image = np.asarray(image, dtype=np.float32)
     low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)
     if high - low < CONSTANT:
         return None
-    return ((image - low) * np.float32(255 / (high - low))).clip(0, 255).astype(np.uint8)
+    return np.rint((image - low) * np.float32(255 / (high - low))).clip(0, 255).astype(np.uint8)
 
 
 def _levels(image: np.ndarray, place: tuple[str, int] | None) -> np.ndarray | None:
