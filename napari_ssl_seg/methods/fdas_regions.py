@@ -99,23 +99,24 @@ def prepare_one(method: FDAS, study: Study, case_id: str, index: int) -> Prepare
     K is the setting, else what is known of the study's train cases, else this slice's own k_n, which is then said.
     """
     from napari_ssl_seg.methods.fdas import FDAS
-    from napari_ssl_seg.regions import cached_k, merge_to_anchors, slice_regions
+    from napari_ssl_seg.regions import merge_to_anchors, slice_regions
+    from napari_ssl_seg.regions.anchors import cached_counts
     from napari_ssl_seg.regions.principal import count_for_share, region_areas
 
     config: FDASConfig = method.config
     resolved = resolve_settings(config)
     found = slice_regions(study, resolved, case_id, index, purpose="show")
     warnings = _about_source(config, resolved)
+    known = cached_counts(
+        study,
+        resolved,
+        [case.id for case in study.cases(split="train")],
+        config.alpha,
+        uncovered=config.uncovered,
+    )
     channels = config.channels
-    if channels is None:
-        channels = cached_k(
-            study,
-            resolved,
-            [case.id for case in study.cases(split="train")],
-            config.alpha,
-            max_channels=config.max_channels,
-            uncovered=config.uncovered,
-        )
+    if channels is None and known is not None and known.k:
+        channels = min(known.k, config.max_channels)
     if channels is None:
         areas = region_areas(found, uncovered=config.uncovered)
         channels = min(max(count_for_share(areas, config.alpha), 1), config.max_channels)
@@ -129,7 +130,7 @@ def prepare_one(method: FDAS, study: Study, case_id: str, index: int) -> Prepare
         return OneSlice(shape, index, array) if wanted == case_id else None
 
     return Prepared(
-        method=FDAS(resolved.model_copy(update={"channels": channels}), histogram=method.histogram),
+        method=FDAS(resolved.model_copy(update={"channels": channels}), histogram=known.histogram() if known else None),
         regions_of=lambda wanted: only(merged, wanted),
         submasks_of=lambda wanted: only(found, wanted),
         warnings=tuple(warnings),

@@ -185,6 +185,27 @@ def count_anchors(
     return SliceCounts(k, counts)
 
 
+def cached_counts(
+    study: Study,
+    settings: RegionSettings,
+    case_ids: Iterable[str],
+    alpha: float = 0.95,
+    *,
+    uncovered: Uncovered = "region",
+) -> SliceCounts | None:
+    """What `count_anchors` has found of these cases (in any order) before, None where nothing; nothing is computed."""
+    resolved = resolve_settings(settings)
+    files = case_files(study, resolved, list(dict.fromkeys(case_ids)))
+    path = _k_file(regions_folder(study, region_key(resolved)), files.values(), alpha, uncovered)
+    try:
+        found = read_json(path)
+    except UserError:  # not there, or damaged: it is found anew when it is needed
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("k"), int) or not isinstance(found.get("counts"), dict):
+        return None
+    return SliceCounts(found["k"], found["counts"])
+
+
 def cached_k(
     study: Study,
     settings: RegionSettings,
@@ -201,15 +222,8 @@ def cached_k(
     int or None
         At most ``max_channels``; None where it is not known.
     """
-    resolved = resolve_settings(settings)
-    files = case_files(study, resolved, list(dict.fromkeys(case_ids)))
-    path = _k_file(regions_folder(study, region_key(resolved)), files.values(), alpha, uncovered)
-    try:
-        found = read_json(path)
-    except UserError:  # not there, or damaged: it is found anew when it is needed
-        return None
-    k = found.get("k") if isinstance(found, dict) else None
-    return _cap(k, max_channels)[0] if isinstance(k, int) and k >= 1 else None
+    found = cached_counts(study, settings, case_ids, alpha, uncovered=uncovered)
+    return _cap(found.k, max_channels)[0] if found is not None and found.k >= 1 else None
 
 
 def _cap(k: int, max_channels: int | None) -> tuple[int, int | None]:
