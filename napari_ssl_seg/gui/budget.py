@@ -68,3 +68,4 @@ def refill(field_: QComboBox, choices: Sequence[tuple[str, Any]]) -> None:
     index = next((index for index, (_, value) in enumerate(choices) if value == kept), 0)
     field_.setCurrentIndex(index)
     field_.blockSignals(False)
+    field_.updateGeometry()

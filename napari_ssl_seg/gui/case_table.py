@@ -8,6 +8,7 @@ from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QRectF, QSortF
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStyledItemDelegate, QTableView
 
+from napari_ssl_seg.gui.eliding import letters_wide
 from napari_ssl_seg.gui.style import ACCENT
 from napari_ssl_seg.workbench import words
 
@@ -26,7 +27,7 @@ SPLIT_WORDS = {
     "validation": "validation: chooses the best checkpoint",
     "test": "test: never used for training or for choosing a checkpoint",
 }
-FITTED_ROWS, PADDING = 300, 8
+FITTED_ROWS, PADDING, NAME_LETTERS = 300, 8, 16
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 _NOWHERE = QModelIndex()
 
@@ -108,10 +109,10 @@ class CaseModel(QAbstractTableModel):
         if column == LABELS:
             return labels_sentence(case)
         if column == SIZE:
-            return f"{words.size(case.shape)} voxels of {words.spacing(case.spacing)} (feet-head × front-back × right-left)"
+            return size_sentence(case)
         if column == SPLIT:
             return SPLIT_WORDS[case.split]
-        return case.id
+        return f"{case.id}\n{size_sentence(case)}"
 
     @staticmethod
     def _order(case: Case, column: int) -> Any:
@@ -131,6 +132,11 @@ def labelled_share(case: Case) -> float:
     if case.labelled_slices is None:
         return 1.0
     return len(case.labelled_slices) / max(1, case.shape[0])
+
+
+def size_sentence(case: Case) -> str:
+    """Size and spacing, in words."""
+    return f"{words.size(case.shape)} voxels of {words.spacing(case.spacing)} (feet-head × front-back × right-left)"
 
 
 def labels_sentence(case: Case) -> str:
@@ -247,10 +253,12 @@ class CaseTable(QTableView):
         widths = {SPLIT: widest(SPLIT, "train"), LABELS: widest(LABELS, "Labels"), FLAGS: widest(FLAGS, "⚠")}
         for column, width in widths.items():
             self.setColumnWidth(column, width)
-        # Where it is narrow (large fonts), sizes give way to names.
+        # Where it is narrow (large letters), sizes give way to names; the name's tooltip tells them.
         viewport = self.viewport()
         rest = (viewport.width() if viewport is not None else 0) - sum(widths.values()) + widths[FLAGS] * (not flagged)
-        self.setColumnWidth(SIZE, min(widest(SIZE), max(rest - widest(CASE), rest * 2 // 5)))
+        size, name = widest(SIZE), min(widest(CASE), letters_wide(self, NAME_LETTERS))
+        self.setColumnHidden(SIZE, rest < size + name)
+        self.setColumnWidth(SIZE, size)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         super().resizeEvent(event)

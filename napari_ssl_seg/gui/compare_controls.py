@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.compare_view import ERROR_COLORS, ERROR_WORDS, MODES
+from napari_ssl_seg.gui.eliding import ElidingButton
 from napari_ssl_seg.gui.fields import ChoiceField
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.workbench.compared_case import METRIC_WORDS
@@ -49,21 +50,23 @@ class ShowControls(QWidget):
         row = QHBoxLayout()
         row.setSpacing(2)
         for index, mode in enumerate(MODES):
-            button = QPushButton(mode.capitalize() + {"side by side": "  G", "blink": "  H"}.get(mode, ""))
+            button = ElidingButton(mode.capitalize() + {"side by side": "  G", "blink": "  H"}.get(mode, ""))
             button.setCheckable(True)
             button.setToolTip(MODE_TIPS[mode])
             self._modes.addButton(button, index)
-            row.addWidget(button)
+            row.addWidget(button, len(button.text()))
         self._modes.button(0).setChecked(True)
         self.errors = QCheckBox("Errors:")
         self.errors.setToolTip("Show where a method is wrong, and how, instead of what it predicted")
         legend = " ".join(
-            f'<span style="color:{ERROR_COLORS[key]}">■</span>&nbsp;{word}' for key, word in ERROR_WORDS.items()
+            f'<span style="color:{ERROR_COLORS[key]}">■</span>&nbsp;{word.replace(" ", "&nbsp;")}'
+            for key, word in ERROR_WORDS.items()
         )
         self.legend = QLabel(legend)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setWordWrap(True)
         errors = QHBoxLayout()
-        errors.addWidget(self.errors)
+        errors.addWidget(self.errors, 0, Qt.AlignmentFlag.AlignTop)
         errors.addWidget(self.legend, 1)
         self.label, self.metric = ChoiceField([]), ChoiceField([])
         refill(self.metric, [(word, name) for name, word in METRIC_WORDS.items()])
@@ -77,6 +80,7 @@ class ShowControls(QWidget):
         layout.addLayout(row)
         layout.addLayout(errors)
         form = QFormLayout()
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Numbers of", choose)
         layout.addLayout(form)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from napari_ssl_seg.gui.curves import CurvePlot, PlotLine
 from napari_ssl_seg.gui.score_table import ScoreTableView
@@ -27,12 +27,24 @@ class CompareStrip(QWidget):
             x_label="slice", y_range=(0.0, 1.0), whole_x=True, empty_text="Tick methods that have predicted this scan."
         )
         self.table = ScoreTableView()
-        self.tabs = QTabWidget()
-        self.tabs.addTab(self.plot, "By slice")
-        self.tabs.addTab(self.table, "Table")
+        self.tabs, heads, pages = QTabBar(), QStackedWidget(), QStackedWidget()
+        # Legend, or metric and Copy, stand beside the tabs: the strip is low, and lower still where letters are large.
+        for name, page in (("By slice", self.plot), ("Table", self.table)):
+            heads.addWidget(page.head)
+            pages.addWidget(page)
+            self.tabs.addTab(name)
+        self.tabs.currentChanged.connect(heads.setCurrentIndex)
+        self.tabs.currentChanged.connect(pages.setCurrentIndex)
+        self.tabs.setDrawBase(False)
+        self.tabs.setUsesScrollButtons(False)
+        row = QHBoxLayout()
+        row.addWidget(self.tabs)
+        row.addWidget(heads, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.tabs)
+        layout.setSpacing(0)
+        layout.addLayout(row)
+        layout.addWidget(pages, 1)
 
     def show_case(self, case: CaseComparison | None, metric: str, label: int | None, class_name: str) -> None:
         """Draw the curves of a case; None: nothing is compared."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QShortcut, QVBoxLayout, QWidget
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 FIRST_TICKED = 3
 """So many of the latest runs are ticked when nothing was chosen yet."""
-BLINK_MILLISECONDS = 800
+BLINK_MILLISECONDS, RESIZED_MILLISECONDS = 800, 150
 
 
 class CompareTab(QWidget):
@@ -54,10 +55,13 @@ class CompareTab(QWidget):
         self._make()
         self._reader = workers.LatestOnly(self._read, self._show, self._failed, on_busy=self._busy, owner=self)
         self._scorer = workers.LatestOnly(self._score, self._scored, workbench.fail, owner=self)
-        self._blink, self._settle = QTimer(self), QTimer(self)
+        self._blink, self._settle, self._resized = QTimer(self), QTimer(self), QTimer(self)
         self._blink.setInterval(BLINK_MILLISECONDS)
         self._blink.timeout.connect(self.view.step_blink)
         self._settle.setSingleShot(True)
+        self._resized.setSingleShot(True)
+        self._resized.setInterval(RESIZED_MILLISECONDS)
+        self._resized.timeout.connect(self.view.fit)
         self._settle.timeout.connect(self._visibility_changed)
         self.strip_dock = StripDock(self, self.strip, "Comparison", viewer, lambda: workbench.study is not None)
         self._connect()
@@ -73,7 +77,6 @@ class CompareTab(QWidget):
         self.case_choice = ChoiceField([])
         self.case_choice.setToolTip("The scan to compare on; those of the test split were never trained on")
         self.list = MethodList()
-        self.list.setMinimumHeight(90)
         self.predicting = PredictBar(self._workbench, self.comparison)
         self.add_button = QPushButton("Add predictions …")
         self.add_button.setToolTip("A folder of label maps made elsewhere, named after the scans")
@@ -122,6 +125,7 @@ class CompareTab(QWidget):
         self.add_button.clicked.connect(self._add_folder)
         self._viewer.dims.events.current_step.connect(self._step_changed)
         self._viewer.dims.events.order.connect(self._order_changed)
+        self._viewer.canvas.events.size.connect(lambda _event: self._resized.start() if isalive(self) else None)  # type: ignore[attr-defined]
         self._viewer.events.theme.connect(self._theme_changed)  # type: ignore[attr-defined]
 
     def _keys(self) -> None:

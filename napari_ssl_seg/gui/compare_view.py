@@ -14,7 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from napari_ssl_seg.gui import layers as layers_
+from napari_ssl_seg.gui.compare_captions import PADDING, TEXT_POINTS, fitting_zoom, grid_shape, letters
 from napari_ssl_seg.gui.style import mix, theme_colours
+from napari_ssl_seg.workbench.compared_case import BEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +35,6 @@ ERROR_WORDS = {1: "missed", 2: "extra", 3: "other class"}
 REFERENCE = "reference"
 REFERENCE_COLOR = "#9AA0AA"
 GROUP = "compare"
-CAPTION_MARGINS = {1: 0.16, 2: 0.24, 3: 0.36}
-"""By rows of cells: the share of a cell left free beside the image, so that three lines of text fit above it."""
-CAPTION_SHIFT = 28
-"""Pixels by which the image is moved down, so that most of that share is above it."""
 
 
 @dataclass
@@ -49,7 +47,7 @@ class _Cell:
     errors: np.ndarray | None
     captions: list[str]
     lines: list[str]
-    """The caption in one line, for the overlay."""
+    """What becomes one line for the overlay."""
     is_reference: bool = False
 
 
@@ -80,6 +78,8 @@ class CompareView:
         self._errors = False
         self._blink = 0
         self._syncing = False
+        self._arranged: tuple[Any, ...] | None = None
+        self._framed: WeakKeyDictionary[Layer, tuple[Any, ...]] = WeakKeyDictionary()
 
     @property
     def shown(self) -> bool:
@@ -147,7 +147,7 @@ class CompareView:
     def leave(self) -> None:
         """Take the comparison away and show what was there before."""
         layers_.remove_own(self._viewer, layers_.own_layers(self._viewer, group=GROUP))
-        self._layers, self._last = [], None
+        self._layers, self._last, self._arranged = [], None, None
         if self._viewer.canvas.grid.enabled:  # type: ignore[attr-defined]
             self._viewer.canvas.grid.enabled = False  # type: ignore[attr-defined]
             self._viewer.reset_view()
@@ -191,7 +191,6 @@ class CompareView:
             )
         if not known:
             image.events.contrast_limits.connect(self._share_contrast)
-        _frame(image, cell.color)
         return _Layers(
             cell, image, labels, errors, self._captions(f"{name} | scores", cell, case, placement, tag("scores"))
         )
@@ -218,7 +217,7 @@ class CompareView:
             border_color="transparent",
             text={
                 "string": "{caption}",
-                "size": 9,
+                "size": TEXT_POINTS,
                 "color": mix(cell.color, theme_colours(str(self._viewer.theme))["text"], 0.4),
                 "anchor": "upper_left",  # above the image: on it, no colour is legible on every scan
             },
@@ -252,6 +251,11 @@ class CompareView:
                 layer.visible = False
 
     # -- arranging ------------------------------------------------------------------------------------------------
+    def fit(self) -> None:
+        """The canvas has another size: arrange the cells and write the captions as they have room now."""
+        if self._layers:
+            self._arrange()
+
     def _arrange(self, *, reset: bool = True) -> None:
         grid = self._viewer.canvas.grid  # type: ignore[attr-defined]
         side_by_side = self._mode == "side by side"
@@ -265,33 +269,74 @@ class CompareView:
                 _visible(group.errors, front and wrong)
             _visible(group.captions, front or over)
             _outline(group.labels, group.cell, over)
-            # over each other: one line each, stacked by the empty lines of those that come below
-            below = "\n " * (len(self._layers) - 1 - index)
-            _caption(group.captions, [line + below for line in group.cell.lines] if over else group.cell.captions)
-        rows = 1
+        height, width = self._viewer.canvas.size  # type: ignore[attr-defined]
+        rows, columns = 1, 1
         if side_by_side:
-            rows, columns = grid_shape(len(self._layers))
-            changed = not grid.enabled or tuple(grid.shape) != (rows, columns)
+            rows, columns = grid_shape(len(self._layers), (height, width), self._image_size(), letters().line)
             grid.stride, grid.shape, grid.spacing = len(self._layers[0].all) if self._layers else 1, (rows, columns), 4
-            grid.enabled = True
-        else:
-            changed = bool(grid.enabled)
-            grid.enabled = False
-        if reset and changed:
-            self._leave_room(rows)
+        grid.enabled = side_by_side
+        lines, widest = self._write_captions(width / columns - 2 * PADDING)
+        arranged = (self._mode, rows, columns, lines, tuple(id(group.image) for group in self._layers))
+        if arranged != self._arranged:
+            if reset and (self._arranged is None or arranged[:4] != self._arranged[:4]):
+                self._leave_room((height / rows, width / columns), lines, widest)
+            self._arranged = arranged
+        self._frame()
 
-    def _leave_room(self, rows: int) -> None:
-        """Fit the view so that the captions stand above the images and not on them."""
-        self._viewer.reset_view(margin=CAPTION_MARGINS[min(rows, max(CAPTION_MARGINS))])
+    def _frame(self) -> None:
+        """A thin frame in each method's colour.
+
+        napari clips a frame to the cell in which it was made first: after another arrangement it would be cut off.
+        """
+        from napari.components.overlays import BoundingBoxOverlay
+
+        grid = self._viewer.canvas.grid  # type: ignore[attr-defined]
+        place = (grid.enabled, tuple(grid.shape), grid.stride, tuple(self._viewer.canvas.size))  # type: ignore[attr-defined]
+        for group in self._layers:
+            wanted = (*place, group.cell.color)
+            if self._framed.get(group.image) != wanted:
+                self._framed[group.image] = wanted
+                group.image._overlays.pop("bounding_box", None)  # an equal one would not be taken for another
+                group.image._overlays["bounding_box"] = BoundingBoxOverlay(
+                    points=False, line_color=group.cell.color, line_thickness=2, visible=True
+                )
+                group.image.events.scale()  # what is new on a layer is half a voxel off until it is placed again
+
+    def _write_captions(self, room: float) -> tuple[int, float]:
+        """Write what so many pixels have room for; return lines and pixels that are needed above an image."""
+        most, widest = 1, 0.0
+        for index, group in enumerate(self._layers):
+            if self._mode == "overlay":
+                # over each other: one line each, stacked by the empty lines of those that come below
+                below = "\n " * (len(self._layers) - 1 - index)
+                captions = [letters().one_line(line, room) + below for line in group.cell.lines]
+            else:
+                captions = [letters().wrapped(caption, room) for caption in group.cell.captions]
+            _caption(group.captions, captions)
+            most = max(most, *(caption.count("\n") + 1 for caption in captions))
+            middle = captions[len(captions) // 2]  # one slice stands for all: names and numbers are as long on each
+            widest = max(widest, *(letters().width(line) for line in middle.split("\n")))
+        return most, widest
+
+    def _image_size(self) -> tuple[float, float]:
+        """Height and width of the image as it is shown, in units of the world."""
+        if not self._layers:
+            return 1.0, 1.0
+        low, high = self._layers[0].image.extent.world
+        step = self._layers[0].image.extent.step
+        down, across = list(self._viewer.dims.displayed)[-2:]
+        return float(high[down] - low[down] + step[down]), float(high[across] - low[across] + step[across])
+
+    def _leave_room(self, view: tuple[float, float], lines: int, widest: float) -> None:
+        """Fit the view so that the captions stand above the images, from their left edges on, and within the cells."""
+        self._viewer.reset_view()
+        text = lines * letters().line
         camera = self._viewer.scene.camera  # type: ignore[attr-defined]
+        camera.zoom = fitting_zoom(view, self._image_size(), text)
         z, y, x = camera.center
-        camera.center = (z, y - CAPTION_SHIFT / camera.zoom, x)
-
-
-def grid_shape(cells: int) -> tuple[int, int]:
-    """Rows and columns for so many cells: as square as they go, wide rather than high."""
-    columns = max(1, int(np.ceil(np.sqrt(cells))))
-    return max(1, int(np.ceil(cells / columns))), columns
+        beside = (view[1] - self._image_size()[1] * camera.zoom) / 2
+        aside = max(0.0, beside - max(PADDING, view[1] - PADDING - widest))
+        camera.center = (z, y - text / 2 / camera.zoom, x + aside / camera.zoom)
 
 
 def _cells(case: CaseComparison, label: int | None) -> list[_Cell]:
@@ -300,13 +345,18 @@ def _cells(case: CaseComparison, label: int | None) -> list[_Cell]:
         lines = [f"{REFERENCE}\nslice {index}" for index in numbers]
         cells.append(_Cell(REFERENCE, REFERENCE_COLOR, case.reference, None, lines, [REFERENCE] * case.n_slices, True))
     for index, method in enumerate(case.methods):
-        captions = case.captions(index, label)
-        lines = ["  ".join(caption.split("\n")[:2]) for caption in captions]
-        cells.append(_Cell(method.entry.title, method.entry.color, method.labels, method.errors, captions, lines))
+        captions = [_whole_title(caption, method.entry.title) for caption in case.captions(index, label)]
+        cells.append(_Cell(method.entry.title, method.entry.color, method.labels, method.errors, captions, captions))
     for entry in case.missing:
         lines = [f"{entry.title}\nnot predicted yet"] * case.n_slices
-        cells.append(_Cell(entry.title, entry.color, None, None, lines, [line.replace("\n", ": ") for line in lines]))
+        cells.append(_Cell(entry.title, entry.color, None, None, lines, lines))
     return cells
+
+
+def _whole_title(caption: str, title: str) -> str:
+    """How much of a title there is room for is known when it is drawn."""
+    head, _, rest = caption.partition("\n")
+    return f"{f'{BEST} ' if head.startswith(BEST) else ''}{title}\n{rest}"
 
 
 def _caption(points: Points, captions: list[str]) -> None:
@@ -325,19 +375,15 @@ def _visible(layer: Layer, visible: bool) -> None:
         layer.visible = visible
 
 
-def _frame(image: Image, color: str) -> None:
-    """A thin frame in the method's colour."""
-    box = image.bounding_box
-    box.points, box.line_color, box.line_thickness, box.visible = False, color, 2, True
-
-
 def _outline(labels: Labels, cell: _Cell, over: bool) -> None:
     """In the overlay the reference stays filled, and each method is an outline in its own colour."""
     from napari.utils.colormaps import DirectLabelColormap
 
     outlined = over and not cell.is_reference
     key = "napari_ssl_seg_colours"
-    if outlined and key not in labels.metadata:
+    # Filled again with another case, the layer has the colours of the classes again.
+    in_one_colour = set(labels.colormap.color_dict) <= {None, 0}
+    if outlined and not in_one_colour:
         labels.metadata[key] = labels.colormap
         labels.contour = 1
         labels.opacity = 1.0
@@ -345,4 +391,6 @@ def _outline(labels: Labels, cell: _Cell, over: bool) -> None:
     elif not outlined and key in labels.metadata:
         labels.contour = 0
         labels.opacity = 0.5
-        labels.colormap = labels.metadata.pop(key)
+        colours = labels.metadata.pop(key)
+        if in_one_colour:
+            labels.colormap = colours

@@ -6,7 +6,6 @@ scale and costs nothing while the lines move (vispy would render its font for a 
 
 from __future__ import annotations
 
-import html
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +16,14 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_ssl_seg.gui.plot_axis import Axis
+from napari_ssl_seg.gui.plot_legend import legend
 from napari_ssl_seg.gui.plot_scale import Scale, segments, spaced, span, thin
 
 FASTEST_SECONDS = 0.2
 """Never more than five drawings a second."""
 SHARE = 0.03
 """At most this share of the window's time goes into drawing the plot (software OpenGL takes 25-70 ms a time)."""
-MARGIN = 6.0
+MARGIN, LEAST_HEIGHT = 6.0, 40
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,16 @@ class CurvePlot(QWidget):
         self._log_button.setCheckable(True)
         self._log_button.setVisible(log)
         self._log_button.toggled.connect(lambda _on: self.refresh(now=True))
-        head = QHBoxLayout()
+        self.head = QWidget()
+        """Legend and buttons; may be shown elsewhere."""
+        head = QHBoxLayout(self.head)
         head.setContentsMargins(4, 0, 4, 0)
         head.addWidget(self._legend, 1)
         head.addWidget(self._log_button)
 
         self._left, self._below = Axis(vertical=True), Axis(vertical=False)
         self._holder = QWidget()
-        self._holder.setMinimumSize(120, 60)
+        self._holder.setMinimumSize(120, LEAST_HEIGHT)
         self._holder.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         holder = QVBoxLayout(self._holder)
         holder.setContentsMargins(0, 0, 0, 0)
@@ -131,7 +133,7 @@ class CurvePlot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(0)
-        layout.addLayout(head)
+        layout.addWidget(self.head)
         layout.addLayout(grid, 1)
         self._show_legend()
 
@@ -227,6 +229,7 @@ class CurvePlot(QWidget):
 
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)
+        self._show_legend()
         self.refresh()
 
     # -- drawing --------------------------------------------------------------------------------------------------
@@ -322,13 +325,9 @@ class CurvePlot(QWidget):
             self.click(self._x_scale.value(float(event.pos[0])))  # type: ignore[attr-defined]
 
     def _show_legend(self) -> None:
-        parts = [f"<b>{html.escape(self._title)}</b>"] if self._title else []
-        for line in self._lines:
-            value = _value_at(line, self._cursor)
-            mark = "┅" if line.dashed else "━"
-            text = html.escape(shortened(line.name)) + ("" if value is None else f" {_number(value)}")
-            parts.append(f'<span style="color:{line.color}">{mark}</span>&nbsp;{text.replace(" ", "&nbsp;")}')
-        self._legend.setText(" &nbsp; ".join(parts))
+        self._legend.setText(
+            legend(self._title, self._lines, self._cursor, self._legend.fontMetrics(), self._legend.width())
+        )
         self._legend.setToolTip("\n".join(line.name for line in self._lines))
 
 
@@ -341,11 +340,6 @@ def plot_colors(theme: str) -> PlotColors:
     return PlotColors(background=background, grid=colors.primary.as_hex(), text=text, cursor=text)
 
 
-def shortened(name: str, length: int = 26) -> str:
-    """A long name with its middle left out."""
-    return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length // 2 - 1) :]}"
-
-
 def _set(visual: object, positions: np.ndarray, colors: np.ndarray) -> None:
     visual.visible = len(positions) > 0  # type: ignore[attr-defined]
     if len(positions):
@@ -355,15 +349,3 @@ def _set(visual: object, positions: np.ndarray, colors: np.ndarray) -> None:
 def _rgba(color: str) -> np.ndarray:
     parsed = QColor(color)
     return np.array([parsed.redF(), parsed.greenF(), parsed.blueF(), 1.0], np.float32)
-
-
-def _value_at(line: PlotLine, x: float | None) -> float | None:
-    if x is None or not line.x.size:
-        return None
-    index = int(np.abs(np.asarray(line.x, float) - x).argmin())
-    value = float(line.y[index])
-    return value if np.isfinite(value) and abs(float(line.x[index]) - x) < 1 else None
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -19,7 +19,7 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui.case_view import CaseView
 from napari_ssl_seg.gui.foot import Foot
 from napari_ssl_seg.gui.messages import MessageBar
-from napari_ssl_seg.gui.style import sheet, theme_colours
+from napari_ssl_seg.gui.style import sheet_for
 from napari_ssl_seg.gui.workers import Task, run
 from napari_ssl_seg.workbench import Workbench, load_study
 
@@ -37,6 +37,8 @@ TABS = (
 )
 STUDY, PRETEXT, TRAIN, COMPARE = range(4)
 WIDTH, NARROW = 380, 240
+FONT_SIZE, WIDEST_SHARE = 10, 0.31
+"""The width is right for this size in points; at larger ones it is more, up to this share of the window."""
 
 
 class SSLDock(QWidget):
@@ -86,7 +88,9 @@ class SSLDock(QWidget):
         self._show_tab(STUDY)
 
     def sizeHint(self) -> QSize:
-        return QSize(WIDTH, 700)
+        # Larger letters need a wider panel, where the window has the room.
+        wanted = WIDTH * int(self._appearance.font_size) // FONT_SIZE
+        return QSize(max(WIDTH, min(wanted, round(WIDEST_SHARE * self.window().width()))), 700)
 
     # -- tabs -----------------------------------------------------------------------------------------------------
     def tab(self, index: int) -> Any:
@@ -146,7 +150,8 @@ class SSLDock(QWidget):
     # -- looks and end --------------------------------------------------------------------------------------------
     def _theme_changed(self, event: Any = None) -> None:
         if isalive(self):
-            self.setStyleSheet(sheet(theme_colours(self.viewer.theme), int(self._appearance.font_size)))
+            self.setStyleSheet(sheet_for(self.viewer))
+            self.updateGeometry()
 
     def _follow(self) -> None:
         if not self._following:

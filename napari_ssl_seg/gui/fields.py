@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QRect, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
     QLineEdit,
     QSpinBox,
+    QStyle,
+    QStyleOptionSpinBox,
     QWidget,
 )
+
+from napari_ssl_seg.gui.eliding import ANY_WIDTH, ElidingCombo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LARGEST = 2**31 - 1
+DIGITS = 6
 
 
 class IntField(QSpinBox):
@@ -42,6 +46,9 @@ class IntField(QSpinBox):
 
     def set_value(self, value: Any) -> None:
         self.setValue(int(value))
+
+    def minimumSizeHint(self) -> QSize:
+        return _for_digits(self, super().minimumSizeHint())
 
 
 class FloatField(QDoubleSpinBox):
@@ -81,6 +88,9 @@ class FloatField(QDoubleSpinBox):
     def set_value(self, value: Any) -> None:
         self.setValue(float(value))
 
+    def minimumSizeHint(self) -> QSize:
+        return _for_digits(self, super().minimumSizeHint())
+
 
 class BoolField(QCheckBox):
     """Yes or no."""
@@ -98,7 +108,7 @@ class BoolField(QCheckBox):
         self.setChecked(bool(value))
 
 
-class ChoiceField(QComboBox):
+class ChoiceField(ElidingCombo):
     """One of a few values."""
 
     edited = Signal()
@@ -107,8 +117,6 @@ class ChoiceField(QComboBox):
         super().__init__()
         for choice in choices:
             self.addItem("none" if choice is None else str(choice).replace("_", " "), choice)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(6)
         _calm(self)
         self.currentIndexChanged.connect(self.edited)
 
@@ -193,4 +201,16 @@ class _NoWheel(QObject):
 def _calm(widget: QWidget) -> None:
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     widget.installEventFilter(_NoWheel(widget))
-    widget.setMinimumWidth(60)
+
+
+def _for_digits(box: QSpinBox | QDoubleSpinBox, hint: QSize) -> QSize:
+    """Room for ``DIGITS`` digits and what the style puts around them: a range to 2**31 would ask for much more."""
+    option = QStyleOptionSpinBox()
+    box.initStyleOption(option)
+    option.rect = QRect(0, 0, ANY_WIDTH, hint.height())
+    style = box.style()
+    assert style is not None
+    field = QStyle.SubControl.SC_SpinBoxEditField
+    around = ANY_WIDTH - style.subControlRect(QStyle.ComplexControl.CC_SpinBox, option, field, box).width()
+    text = f"{box.prefix()}{'0' * DIGITS}{box.suffix()}"
+    return QSize(box.fontMetrics().horizontalAdvance(text) + around, hint.height())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_ssl_seg.gui.style import mark
@@ -27,6 +27,8 @@ class Foot(QWidget):
         mark(self.study_label, "hint")
         self.job_row = QWidget()
         self.job_label = QElidingLabel()
+        self.job_label.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.job_numbers = QLabel()
         self.bar = ThinBar()
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("Save, and stop at the next step; it can be resumed")
@@ -35,7 +37,10 @@ class Foot(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         column = QVBoxLayout()
         column.setSpacing(3)
-        column.addWidget(self.job_label)
+        words = QHBoxLayout()
+        words.addWidget(self.job_label, 1)
+        words.addWidget(self.job_numbers)
+        column.addLayout(words)
         column.addWidget(self.bar)
         row.addLayout(column, 1)
         row.addWidget(self.stop_button)
@@ -60,7 +65,7 @@ class Foot(QWidget):
         self.job_row.setVisible(job is not None)
         if job is None:
             return
-        words = [job.text]
+        words = []
         if job.state == "stopping":
             words.append("stopping …")
         elif job.state == "paused":
@@ -70,7 +75,9 @@ class Foot(QWidget):
                 words.append(f"{job.fraction:.0%}")
             if job.seconds_left is not None:
                 words.append(f"{duration(job.seconds_left)} left")
-        self.job_label.setText("  ".join(words))
+        self.job_label.setText(job.text)
+        self.job_label.setToolTip(job.text)
+        self.job_numbers.setText("  ".join(words))
         self.bar.setRange(0, 0 if job.fraction is None and job.state == "running" else 1000)
         self.bar.setValue(round(1000 * (job.fraction or 0.0)))
         self.stop_button.setVisible(job.stop is not None)

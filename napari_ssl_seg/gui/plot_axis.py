@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QEvent, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QWidget
 
 from napari_ssl_seg.gui.plot_scale import tick_text
+from napari_ssl_seg.gui.style import mark
 
 if TYPE_CHECKING:
     from napari_ssl_seg.gui.plot_scale import Scale
@@ -25,11 +26,20 @@ class Axis(QWidget):
         self._ticks: list[tuple[float, str]] = []
         self._label = ""
         self._color = QColor("#f0f1f2")
+        mark(self, "axis")
+        self._fit()
+
+    def _fit(self) -> None:
         metrics = self.fontMetrics()
-        if vertical:
+        if self._vertical:
             self.setFixedWidth(metrics.horizontalAdvance("0.0000") + 4)
         else:
             self.setFixedHeight(metrics.height() + 2)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     def set_color(self, color: str) -> None:
         self._color = QColor(color)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ssl_seg.gui import workers
+from napari_ssl_seg.gui.eliding import ElidingButton
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.workbench.predicting import predict_missing
 from napari_ssl_seg.workbench.state import JobLine
@@ -36,7 +37,7 @@ class PredictBar(QWidget):
         super().__init__(parent)
         self._workbench, self._comparison = workbench, comparison
         self._task: workers.Task | None = None
-        self.here, self.all = QPushButton(), QPushButton()
+        self.here, self.all = ElidingButton(), ElidingButton()
         mark(self.here, "primary")
         mark(self.all, "quiet")
         self.here.clicked.connect(lambda: self.predict([self._workbench.case_id or ""]))
@@ -65,7 +66,7 @@ class PredictBar(QWidget):
         everywhere = sum(len(cases) for cases in self._comparison.missing(self.cases).values())
         self.here.setVisible(bool(here) or busy)
         self.here.setEnabled(not busy)
-        self.here.setText("Predicting …" if busy else f"Predict this scan with {count(len(here), 'method')}")
+        self.here.setText("Predicting …" if busy else f"Predict this scan · {count(len(here), 'method')}")
         self.all.setVisible(everywhere > 0 and not busy)
         self.all.setText(f"Predict all {self.split} scans ({everywhere} missing)")
         self.setVisible(bool(here) or busy or everywhere > 0)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QWidget
+
+from napari_ssl_seg.gui.eliding import letters_wide, rows_high
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from qtpy.QtGui import QResizeEvent
+
+NAME, STATE, DICE, AGE = range(4)
+NAME_LETTERS, LEAST_ROWS = 18, 5
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 COLOR_ROLE = ID_ROLE + 1
 STATE_LOOKS = {
@@ -84,6 +90,7 @@ class RunList(QTreeWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2, 3):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setMinimumSectionSize(0)
         self.itemSelectionChanged.connect(self._selection_changed)
         self.customContextMenuRequested.connect(self._open_menu)
 
@@ -119,10 +126,29 @@ class RunList(QTreeWidget):
         for item, row in zip(self._items(), rows, strict=True):
             _fill(item, row)
         self._filling = False
+        self._fit()
 
     def actions(self, run_id: str) -> list[RunAction]:  # type: ignore[override]
         """What the context menu of a run offers."""
         return list(self._actions_for(run_id))
+
+    def _fit(self) -> None:
+        """Where it is narrow (large letters), the age gives way to the names; the tooltip tells it."""
+        metrics = self.fontMetrics()
+        longest = max((metrics.horizontalAdvance(item.text(0)) for item in self._items()), default=0)
+        wanted = min(longest, letters_wide(self, NAME_LETTERS)) + 2 * self.iconSize().width()
+        rest = sum(self.sizeHintForColumn(column) for column in (STATE, DICE, AGE))
+        self.setColumnHidden(AGE, self.viewport().width() - rest < wanted)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.setMinimumHeight(rows_high(self, LEAST_ROWS))
+            self._fit()
 
     def keyPressEvent(self, event: object) -> None:
         if event.key() == Qt.Key.Key_Delete and self.selected:  # type: ignore[attr-defined]
@@ -183,6 +209,7 @@ def _fill(item: QTreeWidgetItem, row: RunRow) -> None:
     if item.data(0, COLOR_ROLE) != row.color:
         item.setData(0, COLOR_ROLE, row.color)
         item.setIcon(0, swatch(row.color) if row.color else QIcon())
-    item.setToolTip(0, row.tooltip or row.title)
+    about = " · ".join(word for word in (row.state, row.age) if word)
+    item.setToolTip(0, "\n".join(line for line in (row.title, about, row.tooltip) if line))
     item.setTextAlignment(2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     item.setTextAlignment(3, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

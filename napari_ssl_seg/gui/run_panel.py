@@ -72,7 +72,7 @@ class RunPanel(QWidget):
         self.preview.clicked.connect(lambda: self._ask("preview"))
         mark(self.preview, "quiet")
         buttons = QHBoxLayout()
-        buttons.addWidget(self.status, 1)
+        buttons.addWidget(self.name, 1)
         buttons.addWidget(self.pause)
         buttons.addWidget(self.stop)
         self.settings = QTreeWidget()
@@ -92,9 +92,9 @@ class RunPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.name)
-        layout.addWidget(self.bar)
         layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
         layout.addWidget(self.error)
         layout.addWidget(self.weights)
         layout.addWidget(self.preview, 0, Qt.AlignmentFlag.AlignLeft)
@@ -110,7 +110,7 @@ class RunPanel(QWidget):
             return
         if other:
             self.name.setText(run.title)
-            self.name.setToolTip(str(run.run.folder))
+            self.name.setToolTip(f"{run.title}\n{run.run.folder}")
             self._shown_log = []
             self.log.clear()
             self._fill_settings(run)

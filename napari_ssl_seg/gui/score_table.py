@@ -9,17 +9,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
+from napari_ssl_seg.gui.eliding import ElidingCombo
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.workbench.compared_case import METRIC_WORDS
 from napari_ssl_seg.workbench.words import count
@@ -39,12 +39,12 @@ class ScoreTableView(QWidget):
         super().__init__(parent)
         self._table: ScoreTable | None = None
         self._summary: list[dict[str, Any]] = []
-        self.metric = QComboBox()
+        self.metric = ElidingCombo()
         for name, word in METRIC_WORDS.items():
             self.metric.addItem(word if name == "dice" else f"{word} (mm)", name)
         self.metric.setToolTip("What the table shows")
         self.metric.currentIndexChanged.connect(lambda _index: self._fill())
-        self.note = QLabel()
+        self.note = QElidingLabel()
         mark(self.note, "hint")
         self.copy_button = QPushButton("Copy")
         self.copy_button.setToolTip("Copy the table, for a spreadsheet (Ctrl+C)")
@@ -57,13 +57,16 @@ class ScoreTableView(QWidget):
         self.grid.verticalHeader().setMinimumSectionSize(0)
         self.grid.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         self.grid.setAccessibleName("Scores by method and class")
-        head = QHBoxLayout()
+        self.head = QWidget()
+        """Metric, note and Copy; may be shown elsewhere."""
+        head = QHBoxLayout(self.head)
+        head.setContentsMargins(4, 0, 4, 0)
         head.addWidget(self.metric)
         head.addWidget(self.note, 1)
         head.addWidget(self.copy_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
-        layout.addLayout(head)
+        layout.addWidget(self.head)
         layout.addWidget(self.grid, 1)
         self.set_table(None)
 
@@ -129,6 +132,7 @@ class ScoreTableView(QWidget):
         if runs:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.note.setText(self._words())
+        self.note.setToolTip(self._words())
 
     def _words(self) -> str:
         if self._table is None:

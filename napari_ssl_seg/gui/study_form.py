@@ -53,6 +53,7 @@ class StudyForm(QWidget):
         self.labels_edit.setClearButtonEnabled(True)
         self.labels_edit.setToolTip("Folder of the label maps; each is paired with the scan of the same file name")
         self.labels_count = QLabel()
+        self.labels_count.setWordWrap(True)
         mark(self.labels_count, "hint")
         self.name_edit = QLineEdit()
         self.where_edit = QLineEdit()

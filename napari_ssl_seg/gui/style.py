@@ -11,23 +11,25 @@ quiet      a button like text: possible, but not the next step
 heading    the name of what is shown
 hint       smaller and dimmer: an explanation
 thumbnail  a small picture; checked: it is visible in the viewer
+switch     a small rounded button that is on or off
 chip       a number with its name, in a rounded box
 card       a frame around things that belong together
 problem    a warning that stays
 error      a sentence about what went wrong
+axis       the numbers beside a plot
 =========  ==========================================================================================
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qtpy.QtWidgets import QWidget
 
-ROLES = ("primary", "choice", "quiet", "heading", "hint", "thumbnail", "chip", "card", "problem", "error")
+ROLES = ("primary", "choice", "quiet", "heading", "hint", "thumbnail", "chip", "card", "problem", "error", "axis")
 
 # Okabe-Ito blue and its darker sister: at least 4.5:1 with white text on both themes.
 ACCENT, ACCENT_HOVER, ACCENT_PRESSED = "#0072b2", "#0a84c9", "#005a8c"
@@ -47,9 +49,14 @@ QPushButton[role="quiet"]:disabled {{ color: {dim}; }}
 QToolButton[role="quiet"] {{ background: transparent; border: none; padding: 3px; text-align: left; }}
 QToolButton[role="quiet"]:hover {{ background: {foreground}; }}
 QToolButton[role="quiet"]:checked {{ color: {text}; }}
+QToolButton[role="quiet"]::menu-indicator {{ image: none; }}
 QToolButton[role="thumbnail"] {{ background: transparent; border: 2px solid transparent; border-radius: 4px; padding: 2px; }}
 QToolButton[role="thumbnail"]:hover {{ background: {foreground}; }}
 QToolButton[role="thumbnail"]:checked {{ border-color: {accent_hover}; }}
+QToolButton[role="switch"] {{ background: transparent; border: 1px solid {dim}; border-radius: 9px; padding: 2px 6px; }}
+QToolButton[role="switch"]:hover {{ background: {foreground}; }}
+QToolButton[role="switch"]:checked {{ background: {accent}; color: white; border-color: {accent}; }}
+QToolButton[role="switch"]:focus {{ border-color: {text}; }}
 QLabel[role="heading"] {{ font-weight: 600; }}
 QLabel[role="hint"] {{ color: {dim}; }}
 QLabel[role="chip"] {{ background: {foreground}; border: 1px solid {line}; border-radius: 8px; padding: 2px 7px; }}
@@ -58,7 +65,12 @@ QLabel[role="problem"] {{ background: {warning_back}; color: {warning_text}; bor
 QLabel[role="error"] {{ background: {error_back}; color: {error_text}; border-radius: 4px; padding: 5px 8px; }}
 QLabel[role="invalid"] {{ color: {error_text}; }}
 QTableView {{ gridline-color: transparent; }}
-QTableView, QHeaderView, QTreeView, QListView, QLineEdit, QToolButton {{ font-size: {size}pt; }}
+QTableView, QHeaderView, QTreeView, QListView, QLineEdit, QToolButton, QPlainTextEdit, QWidget[role="axis"]
+    {{ font-size: {size}pt; }}
+QCheckBox::indicator:unchecked {{ border: 1px solid {dim}; padding: 0; }}
+QTreeView::indicator {{ width: {box}px; height: {box}px; border-radius: 2px; border: 1px solid {dim};
+    background: transparent; }}
+QTreeView::indicator:checked {{ background: {accent}; border-color: {accent}; image: url("theme_{theme}:/check.svg"); }}
 """
 
 
@@ -72,10 +84,11 @@ def mark(widget: QWidget, role: str) -> QWidget:
     return widget
 
 
-def sheet(theme: Mapping[str, str], font_size: int = 10) -> str:
+def sheet(theme: Mapping[str, str], font_size: int = 10, name: str = "dark") -> str:
     """The style sheet for a theme given as colour names (background, foreground, primary, text) to ``#rrggbb``.
 
-    ``font_size`` in points is for the widgets to which napari's own sheet gives none.
+    ``font_size`` in points is for the widgets to which napari's own sheet gives none; ``name`` is the theme's, for its
+    icons.
     """
     dark = _luminance(theme["background"]) < 0.5
     return _SHEET.format(
@@ -87,11 +100,21 @@ def sheet(theme: Mapping[str, str], font_size: int = 10) -> str:
         text=theme["text"],
         dim=mix(theme["text"], theme["background"], 0.35),
         size=font_size,
+        box=round(1.2 * font_size),
+        theme=name,
         warning_back="#4d3b00" if dark else "#fff1c2",
         warning_text="#ffe08a" if dark else "#5c4300",
         error_back="#5a1f14" if dark else "#fde0da",
         error_text="#ffc3b5" if dark else "#8a1c05",
     )
+
+
+def sheet_for(viewer: Any) -> str:
+    """The style sheet for the theme of a viewer, at napari's font size."""
+    from napari.settings import get_settings
+
+    name = str(viewer.theme)
+    return sheet(theme_colours(name), int(get_settings().appearance.font_size), name)
 
 
 def theme_colours(name: str) -> dict[str, str]:

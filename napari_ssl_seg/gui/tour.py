@@ -138,10 +138,12 @@ class Tour:
         end, quiet, rounds = time.monotonic() + longest, time.monotonic(), 0
         # Rounds too, and not seconds alone: on a busy machine one round can take longer than the quiet that is waited for.
         while time.monotonic() < end and (time.monotonic() - quiet < QUIET_SECONDS or rounds < QUIET_ROUNDS):
+            begun = time.monotonic()
             app.processEvents()
+            long_round = time.monotonic() - begun > QUIET_SECONDS / 2  # what it did may have asked for more
             time.sleep(0.005)
             rounds += 1
-            if active_count():
+            if active_count() or long_round:
                 quiet, rounds = time.monotonic(), 0
 
     def save(self, path: Path) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -20,14 +18,15 @@ from qtpy.QtWidgets import (
 
 from napari_ssl_seg.gui.budget import Budget, refill
 from napari_ssl_seg.gui.config_form import ConfigForm
-from napari_ssl_seg.gui.fields import ChoiceField
+from napari_ssl_seg.gui.eliding import ElidingCombo
+from napari_ssl_seg.gui.fields import ChoiceField, IntField
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.train_choices import SCRATCH, Start
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings
 from napari_ssl_seg.workbench.words import count, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari_ssl_seg.methods.base import Method
     from napari_ssl_seg.training.settings import TrainSettings
@@ -35,6 +34,18 @@ if TYPE_CHECKING:
     Rate = Callable[..., tuple[float, bool]]
 ELSEWHERE = ("iterations", "device", "preview_case", "preview_slice")
 """Settings that have an input of their own, or follow what is looked at."""
+
+
+class ColumnLabel(QLabel):
+    """As wide as the widest of its column, so that a row wraps when its input has no room beside the *column*."""
+
+    def __init__(self, text: str, column: Iterable[QLabel]) -> None:
+        super().__init__(text)
+        self._column = column
+
+    def minimumSizeHint(self) -> QSize:
+        hint = self.sizeHint()
+        return QSize(max([hint.width(), *(label.sizeHint().width() for label in self._column)]), hint.height())
 
 
 class Card(QFrame):
@@ -50,6 +61,7 @@ class Card(QFrame):
         self._dims: dict[tuple[str, str], tuple[int, ...]] = {}
         self.form = QFormLayout()
         self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         self.form.setVerticalSpacing(4)
         self.heading = QToolButton()
@@ -109,7 +121,7 @@ class Card(QFrame):
 
     def add_row(self, text: str, widget: QWidget) -> None:
         """A labelled input."""
-        label = QLabel(text)
+        label = ColumnLabel(text, self._labels.values())
         label.setBuddy(widget)
         label.setToolTip(widget.toolTip())
         widget.setAccessibleName(text)
@@ -244,9 +256,8 @@ class FinetuneCard(Card):
         self._available = (0, 0)
         self.init = ChoiceField([SCRATCH])
         self.init.setToolTip("Weights to start from: those of a run, or random ones (scratch), for comparison")
-        self.labels = QSpinBox()
-        self.labels.setMinimum(1)
-        self.labels_unit = QComboBox()
+        self.labels = IntField(1, 1, 1)
+        self.labels_unit = ElidingCombo()
         for text, unit in (("scans", "cases"), ("% of scans", "percent"), ("slices", "slices")):
             self.labels_unit.addItem(text, unit)
         self.labels_hint = QLabel()
@@ -257,9 +268,9 @@ class FinetuneCard(Card):
         )
         row = QHBoxLayout(labels)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.labels, 2)
-        row.addWidget(self.labels_unit, 2)
-        row.addWidget(self.labels_hint, 2)
+        row.addWidget(self.labels, 1)
+        row.addWidget(self.labels_unit, 1)
+        row.addWidget(self.labels_hint)
         self.add_row("Start from", self.init)
         self.add_row("Labels", labels)
         self.add_row("Network", self.network_row)

@@ -89,7 +89,6 @@ class TrainTab(QWidget):
         self.panel = RunPanel()
         self.list = RunList()
         self.list.set_actions(self._actions)
-        self.list.setMinimumHeight(110)
         self.no_runs = QLabel("No runs yet.")
         mark(self.no_runs, "hint")
         self.body = QWidget()

@@ -10,6 +10,7 @@ import pytest
 
 from napari_ssl_seg.gui import compare_tab as module
 from napari_ssl_seg.gui import predict_bar
+from napari_ssl_seg.gui.compare_captions import Letters
 from napari_ssl_seg.gui.compare_files import slices_csv
 from napari_ssl_seg.gui.compare_view import ERROR_COLORS, grid_shape
 from napari_ssl_seg.gui.layers import layer_tag
@@ -60,7 +61,7 @@ def test_cells_captions_curve_and_slices(window, qtbot):
     # one cell a method, the reference first
     assert tab.view.titles == ["reference", "scratch", "pretrained"]
     grid = viewer.canvas.grid
-    assert grid.enabled and grid.stride == 3 and tuple(grid.shape) == (2, 2)
+    assert grid.enabled and grid.stride == 3 and np.prod(grid.shape) >= 3
     labels = own(viewer, "labels")
     np.testing.assert_array_equal(labels[2].data, labels[0].data)
     assert (labels[1].data != labels[0].data).any()
@@ -191,7 +192,7 @@ def test_ticks_table_missing_predictions_and_files(window, study, qtbot, monkeyp
     bench.refresh_runs()
     bench.show_runs([run.id])
     qtbot.waitUntil(lambda: tab.predicting.here.isVisible() and not tab._reader.busy, timeout=20_000)
-    assert "Predict this scan with 1 method" in tab.predicting.here.text()
+    assert tab.predicting.here.text() == "Predict this scan · 1 method"
     qtbot.waitUntil(lambda: tab.view.titles == ["reference", "new"], timeout=20_000)
     tab.predicting.here.click()
     qtbot.waitUntil(lambda: tab._case is not None and len(tab._case.methods) == 1, timeout=20_000)
@@ -199,6 +200,47 @@ def test_ticks_table_missing_predictions_and_files(window, study, qtbot, monkeyp
     assert "missing" in tab.predicting.all.text()
 
 
-@pytest.mark.parametrize(("cells", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (5, (2, 3)), (9, (3, 3))])
-def test_grid_is_as_square_as_it_goes(cells, shape):
-    assert grid_shape(cells) == shape
+@pytest.mark.parametrize(
+    ("cells", "canvas", "shape"),
+    [
+        (1, (600, 800), (1, 1)),
+        (4, (580, 520), (2, 2)),
+        (3, (300, 1200), (1, 3)),
+        (3, (1200, 300), (3, 1)),
+        (9, (900, 900), (3, 3)),
+    ],
+)
+def test_the_grid_shows_images_as_large_as_the_canvas_allows(cells, canvas, shape):
+    assert grid_shape(cells, canvas, (35.0, 35.0)) == shape
+
+
+def test_many_cells_never_make_a_column_that_is_all_captions():
+    rows, columns = grid_shape(31, (600, 370), (50.0, 35.0))
+    assert rows * columns >= 31 and 1 < columns < 31
+
+
+def test_captions_say_their_numbers_whole_and_shorten_names(qapp):
+    letters = Letters(96.0)
+    caption = "Volume Fusion, 10 scans (3)\nDice 0.763  ASSD 1.23 mm\nvolume 0.779  0.82 mm"
+    assert letters.wrapped(caption, 1000) == caption
+    room = letters.width("volume 0.000")
+    narrow = letters.wrapped(caption, room).split("\n")
+    assert all(letters.width(line) <= room + 1 for line in narrow)
+    assert "…" in narrow[0] and narrow[0].endswith("(3)")
+    assert narrow[1:] == ["Dice 0.763", "ASSD 1.23", "volume 0.779", "0.82 mm"]
+    line = letters.one_line(caption, letters.width("Dice 0.763  ASSD 1.23 mm") * 1.5)
+    assert "…" in line and line.endswith("  Dice 0.763  ASSD 1.23 mm")
+
+
+def test_an_outline_keeps_its_method_s_colour_when_the_case_is_drawn_again(window):
+    tab, _bench, viewer = window
+    tab.controls.set_mode("overlay")
+    frame = own(viewer, "image")[0].bounding_box
+    tab._draw()
+    assert [set(layer.colormap.color_dict) <= {None, 0} for layer in own(viewer, "labels")] == [False, True, True]
+    assert own(viewer, "image")[0].bounding_box is frame, "nothing was arranged anew"
+    tab.controls.set_mode("side by side")
+    assert [set(layer.colormap.color_dict) <= {None, 0} for layer in own(viewer, "labels")] == [False] * 3
+    assert [layer.contour for layer in own(viewer, "labels")] == [0, 0, 0]
+    new = own(viewer, "image")[0].bounding_box
+    assert new is not frame and new.visible, "a frame is clipped to the cell it was made in"

@@ -77,10 +77,10 @@ def test_the_foot_shows_the_study_and_what_goes_on(dock: SSLDock, study: Study) 
     stopped: list[bool] = []
     dock.workbench.set_job(JobLine("pretrain simmim", 0.48, 190, stop=lambda: stopped.append(True)))
     assert foot.job_row.isVisible()
-    assert foot.job_label.text() == "pretrain simmim  48%  3:10 left"
+    assert (foot.job_label.text(), foot.job_numbers.text()) == ("pretrain simmim", "48%  3:10 left")
     assert foot.bar.value() == 480
     foot.stop_button.click()
-    assert stopped == [True] and "stopping" in foot.job_label.text() and not foot.stop_button.isEnabled()
+    assert stopped == [True] and "stopping" in foot.job_numbers.text() and not foot.stop_button.isEnabled()
     dock.workbench.set_job(None)
     assert not foot.job_row.isVisible()
 
