@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from napari_ssl_seg.networks.patch import plan_patch, plan_spec, plan_strides
-from napari_ssl_seg.networks.presets import list_networks
+from napari_ssl_seg.networks.catalogue import list_networks, network_dims, total_stride
+from napari_ssl_seg.networks.patch import plan_patch, plan_spec
 from napari_ssl_seg.networks.spec import NetworkSpec
+from napari_ssl_seg.networks.strides import plan_strides
 
 if TYPE_CHECKING:
     from napari_ssl_seg.networks.backbone import Backbone
-    from napari_ssl_seg.networks.build import build_network, total_stride
+    from napari_ssl_seg.networks.build import build_network
     from napari_ssl_seg.networks.heads import Restorer, SegmentationNet
     from napari_ssl_seg.networks.pair import UNetPair
     from napari_ssl_seg.networks.unet import UNet
@@ -25,6 +26,7 @@ __all__ = [
     "UNetPair",
     "build_network",
     "list_networks",
+    "network_dims",
     "plan_patch",
     "plan_spec",
     "plan_strides",
@@ -38,7 +40,6 @@ _HOMES = {
     "UNet": "unet",
     "UNetPair": "pair",
     "build_network": "build",
-    "total_stride": "build",
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, overload
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.networks.catalogue import check_name, total_stride
+from napari_ssl_seg.networks.families import FAMILIES
 from napari_ssl_seg.networks.heads import SegmentationNet
-from napari_ssl_seg.networks.presets import layout_strides, list_networks, pair_features, unet_layout
+from napari_ssl_seg.networks.presets import pair_features, unet_layout
 from napari_ssl_seg.networks.unet import UNet
 
 if TYPE_CHECKING:
@@ -34,30 +35,22 @@ def build_network(spec: NetworkSpec, out_channels: int | None = None) -> Backbon
     UserError
         For an unknown network, preset or option, or a patch that the network cannot take.
     """
+    _check_patch(spec, total_stride(spec))
     backbone = _build_backbone(spec)
-    _check_patch(spec, backbone.stride)
     return backbone if out_channels is None else SegmentationNet(backbone, out_channels)
 
 
-def total_stride(spec: NetworkSpec) -> tuple[int, ...]:
-    """How much each axis shrinks down to the coarsest level; patches are multiples of it."""
-    _check_name(spec)
-    strides = layout_strides(unet_layout(spec), spec.dims)
-    return tuple(math.prod(stride[axis] for stride in strides) for axis in range(spec.dims))
-
-
 def _build_backbone(spec: NetworkSpec) -> Backbone:
-    _check_name(spec)
+    check_name(spec.name)
+    family = FAMILIES.get(spec.name)
+    if family is not None:
+        backbone: Backbone = family.build(spec, family.layout(spec))
+        return backbone
     if spec.name == "unet_pair":
         from napari_ssl_seg.networks.pair import UNetPair
 
         return UNetPair(spec.dims, spec.in_channels, unet_layout(spec), pair_features(spec))
     return UNet(spec.dims, spec.in_channels, unet_layout(spec))
-
-
-def _check_name(spec: NetworkSpec) -> None:
-    if spec.name not in list_networks():
-        raise UserError(f"there is no network {spec.name!r}; choose one of: {', '.join(list_networks())}")
 
 
 def _check_patch(spec: NetworkSpec, stride: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Sizes of each network. No torch here, so that forms and `--help` can list them at once."""
+"""Sizes of the U-Nets. No torch here, so that forms and `--help` can list them at once."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ _UNETS: dict[tuple[str, int], UNetLayout] = {
 }
 
 
-def list_networks() -> dict[str, dict[str, dict[str, Any]]]:
-    """``{network: {preset: {"dims": [2, 3], "channels": {2: ..., 3: ...}, "description": ...}}}``."""
+def describe_unets() -> dict[str, dict[str, dict[str, Any]]]:
+    """The entries of ``unet`` and ``unet_pair`` in `catalogue.list_networks`."""
     presets: dict[str, dict[str, Any]] = {}
     for (preset, dims), layout in _UNETS.items():
         entry = presets.setdefault(preset, {"dims": [], "channels": {}, "description": _DESCRIPTIONS[preset]})

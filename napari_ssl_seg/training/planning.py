@@ -165,18 +165,29 @@ def plan_network(
     UserError
         When the study has no scan, or a choice does not fit.
     """
-    from napari_ssl_seg.networks import plan_spec
+    from napari_ssl_seg.networks import network_dims, plan_spec
 
+    name = network or "unet"
+    possible = allowed_dims & network_dims(name, preset or "small")
+    if not possible:
+        raise RunError(
+            f"network {name} works in {_dims_text(network_dims(name, preset or 'small'))}, this method in"
+            f" {_dims_text(allowed_dims)}; choose another network"
+        )
     cases = study.cases(split="train") or study.cases()
     if not cases:
         raise RunError(f"{study.name} has no scan; add some first")
     shape, spacing = study.median_shape(), study.median_spacing()
     if dims is None:
         dims = default_dims(shape, spacing, preset)
-        dims = dims if dims in allowed_dims else min(allowed_dims)
+        dims = dims if dims in possible else min(possible)
     if dims not in allowed_dims:
-        raise RunError(f"this method works in {' and '.join(f'{d}D' for d in sorted(allowed_dims))}, not in {dims}D")
-    return plan_spec(dims, cases[0].channels, shape, spacing, preset=preset or "small", name=network or "unet")
+        raise RunError(f"this method works in {_dims_text(allowed_dims)}, not in {dims}D")
+    return plan_spec(dims, cases[0].channels, shape, spacing, preset=preset or "small", name=name)
+
+
+def _dims_text(dims: frozenset[int]) -> str:
+    return " and ".join(f"{number}D" for number in sorted(dims))
 
 
 def _inherit_network(parent: Run, case: Case, network: str | None, preset: str | None, dims: int | None) -> NetworkSpec:
