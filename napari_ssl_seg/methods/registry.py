@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CLASSES = {
     "volume_fusion": ("napari_ssl_seg.methods.volume_fusion", "VolumeFusion"),
     "simmim": ("napari_ssl_seg.methods.simmim", "SimMIM"),
+    "models_genesis": ("napari_ssl_seg.methods.models_genesis", "ModelsGenesis"),
+    "patch_swap": ("napari_ssl_seg.methods.patch_swap", "PatchSwap"),
     "fdas": ("napari_ssl_seg.methods.fdas", "FDAS"),
     "lrc": ("napari_ssl_seg.methods.lrc", "LRC"),
 }

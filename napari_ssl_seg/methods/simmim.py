@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from napari_ssl_seg.methods.base import Batch, Losses, Method, MethodConfig, Pretext, View
+from napari_ssl_seg.methods.base import Batch, MethodConfig, Pretext, View
+from napari_ssl_seg.methods.restoration import Restoration
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class SimMIMConfig(MethodConfig):
@@ -58,7 +59,7 @@ class SimMIMConfig(MethodConfig):
     )
 
 
-class SimMIM(Method):
+class SimMIM(Restoration):
     """Hides blocks of a scan; the network restores them from what is left."""
 
     name = "simmim"
@@ -107,40 +108,6 @@ class SimMIM(Method):
                 "share_masked": share,
                 **{f"block_{axis}": float(side) for axis, side in zip("zyx"[-len(block) :], block, strict=True)},
             },
-        )
-
-    def build(self, network: nn.Module) -> nn.Module:
-        """The backbone with a head that gives back its input's channels."""
-        from napari_ssl_seg.networks.heads import Restorer
-
-        return Restorer(network)  # type: ignore[arg-type]
-
-    def loss(self, model: nn.Module, pretext: Pretext) -> Losses:
-        """Mean error over the hidden voxels."""
-        from napari_ssl_seg.methods.losses import masked_error
-
-        restored = model(pretext.inputs).float()
-        error = masked_error(restored, pretext.targets["image"], pretext.targets["mask"], self.config.loss)
-        return Losses(total=error, parts={"restoration": error})
-
-    def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
-        """The restored scan, the same with the visible voxels put back, and the absolute error, in the scan's own units."""
-        import torch
-
-        targets = pretext.targets
-        with torch.no_grad():
-            restored = model(pretext.inputs).float()
-        original = targets["image"]
-        if "mean" in targets:
-            restored = restored * targets["deviation"] + targets["mean"]
-            original = original * targets["deviation"] + targets["mean"]
-        error = (restored - original).abs()
-        pasted = torch.where(targets["mask"].unsqueeze(1), restored, original)
-        low, high = float(original.min()), float(original.max())
-        return (
-            View("restored", "Restored", "image", restored, (low, high)),
-            View("pasted", "Restored, in its visible context", "image", pasted, (low, high)),
-            View("error", "Absolute error", "image", error, (0.0, max(high - low, 1e-6) / 2)),
         )
 
     def _filling(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
