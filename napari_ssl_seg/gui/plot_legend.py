@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtCore import Qt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,9 @@ def legend(title: str, lines: Sequence[PlotLine], cursor: float | None, metrics:
         mark = "┅" if line.dashed else "━"
         text = shortened(line.name) + ("" if value is None else f" {_number(value)}")
         left = len(lines) - number - 1
+        if number == 0:  # the first is shown in any case, and is shortened where it has to be
+            more = metrics.horizontalAdvance(f"{GAP}{mark} {GAP}+ {left}")
+            text = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, max(round(room - used - more), 80))
         used += metrics.horizontalAdvance(f"{GAP}{mark} {text}")
         if number and used + (metrics.horizontalAdvance(f"{GAP}+ {left}") if left else 0) > room:
             parts.append(f"+&nbsp;{left + 1}")

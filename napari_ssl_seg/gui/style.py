@@ -67,6 +67,7 @@ QLabel[role="invalid"] {{ color: {error_text}; }}
 QTableView {{ gridline-color: transparent; }}
 QTableView, QHeaderView, QTreeView, QListView, QLineEdit, QToolButton, QPlainTextEdit, QWidget[role="axis"]
     {{ font-size: {size}pt; }}
+QFrame[role="card"] QAbstractSpinBox {{ min-width: {number}px; }}
 QCheckBox::indicator:unchecked {{ border: 1px solid {dim}; padding: 0; }}
 QTreeView::indicator {{ width: {box}px; height: {box}px; border-radius: 2px; border: 1px solid {dim};
     background: transparent; }}
@@ -101,6 +102,7 @@ def sheet(theme: Mapping[str, str], font_size: int = 10, name: str = "dark") -> 
         dim=mix(theme["text"], theme["background"], 0.35),
         size=font_size,
         box=round(1.2 * font_size),
+        number=8 * font_size,
         theme=name,
         warning_back="#4d3b00" if dark else "#fff1c2",
         warning_text="#ffe08a" if dark else "#5c4300",
