@@ -25,6 +25,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_ssl_seg.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
@@ -150,12 +152,27 @@ def _create(path: Path, token: str) -> bool:
         except FileExistsError:
             return False
         except FileNotFoundError:  # the folder is not there yet, or was deleted with the cache
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             continue
+        except OSError as error:
+            raise _cannot_be_written(path.parent, error) from error
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
         return True
     return False
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_written(folder, error) from error
+
+
+def _cannot_be_written(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{folder} cannot be written to ({error.strerror or error}); free some space, or see that the study may be written to"
+    )
 
 
 def _holder(data: bytes) -> dict[str, Any]:

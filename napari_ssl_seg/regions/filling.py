@@ -51,6 +51,21 @@ def fill(
         yield from _Filling(files, compute, claims, what, batch).run()
 
 
+def progress(
+    what: str,
+    done: int,
+    total: int,
+    seconds_left: float | None,
+    text: str,
+    *,
+    case: str | None = None,
+    waiting: bool = False,
+) -> Event:
+    """The event that `fill` describes; ``done`` and ``total`` in slices."""
+    data = {"what": what, "done": done, "total": total, "seconds_left": seconds_left, "text": text}
+    return Event("progress", {**data, "case": case, "waiting": waiting})
+
+
 class _Filling:
     """One worker's way through the cases."""
 
@@ -183,8 +198,7 @@ class _Filling:
         self.said = time.monotonic()
         done = sum(self.done.values())
         left = 0.0 if done == self.total else self.clock.seconds_left(done)
-        data = {"what": self.what, "done": done, "total": self.total, "seconds_left": left, "text": text}
-        return Event("progress", {**data, "case": case, "waiting": waiting})
+        return progress(self.what, done, self.total, left, text, case=case, waiting=waiting)
 
 
 def _warning(file: CaseFile, reason: str) -> Event:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.files import TEMPORARY_MARK
-from napari_ssl_seg.regions.filling import fill
+from napari_ssl_seg.regions.filling import fill, progress
 from napari_ssl_seg.regions.packs import Damaged
-from napari_ssl_seg.regions.settings import region_key, resolve_settings, source_title
+from napari_ssl_seg.regions.settings import counting_fields, region_key, resolve_settings, source_title
 from napari_ssl_seg.regions.slices import ScanSlices, open_slices, slice_image
 from napari_ssl_seg.regions.sources import open_source
 from napari_ssl_seg.regions.store import CaseFile, RegionSet
@@ -66,15 +66,20 @@ def prepare_regions(
         When the source cannot be opened, or a scan cannot be read or must not be used for ``purpose``.
     """
     chosen = list(dict.fromkeys(case_ids))
-    for case_id in chosen:
-        study.allowed(case_id, purpose)
-    study.refresh(chosen)
+    total = sum(study.allowed(case_id, purpose).shape[0] for case_id in chosen)
     resolved = resolve_settings(settings)
+    # The sum over large weights is made in the next lines: something is to be seen before.
+    yield progress("regions", 0, total, None, "looking for what is there")
+    study.refresh(chosen)
     maker = _Maker(study, resolved, purpose)
     files = case_files(study, resolved, chosen)
-    regions = RegionSet(resolved, region_key(resolved), source_title(resolved), files, maker.one)
+    regions = RegionSet(resolved, maker.key, source_title(resolved), files, maker.one)
     sweep(regions_folder(study, regions.key))
-    yield from fill(list(files.values()), maker.several, what="regions", batch=maker.batch)
+    try:
+        yield from fill(list(files.values()), maker.several, what="regions", batch=maker.batch)
+    finally:
+        if resolved.source == "sam":  # the training that follows needs its memory
+            _opened.close()
     return regions
 
 
@@ -151,11 +156,12 @@ class _Maker:
 
     def __init__(self, study: Study, settings: RegionSettings, purpose: Purpose) -> None:
         self.study, self.settings, self.purpose = study, settings, purpose
+        self.key = region_key(settings)
         self._scan: ScanSlices | None = None
 
     def batch(self) -> int:
         """How many slices the source takes at once: more than one where it runs on a GPU."""
-        source = _opened.get(self.study, self.settings)
+        source = _opened.get(self.study, self.settings, self.key)
         return int(getattr(getattr(source, "engine", source), "slices_at_once", 1))
 
     def one(self, case_id: str, z: int) -> np.ndarray:
@@ -175,50 +181,50 @@ class _Maker:
         # Masks made elsewhere are what somebody wants, whatever the slice looks like.
         full = [z for z in indices if self.settings.source == "masks" or not scan.is_empty(z)]
         images = [scan.image(z) for z in full]
-        found = _opened.segment(self.study, self.settings, images, [(case_id, z) for z in full])
+        found = self._segment(images, [(case_id, z) for z in full])
         for z in indices:
             label_map = next(found) if z in full else np.zeros(scan.array.shape[2:], np.int32)
             yield np.asarray(label_map, np.int32)
 
+    def _segment(self, images: list[np.ndarray], places: list[tuple[str, int]]) -> Iterator[np.ndarray]:
+        """One label map after the other; between two of them another thread may have its turn."""
+        if not images:
+            return
+        source: Any = _opened.get(self.study, self.settings, self.key)
+        each = getattr(source, "segment_each", None)
+        found = iter(each(images, places=places)) if each is not None else None
+        for image, place in zip(images, places, strict=True):
+            with _opened.lock:
+                made = next(found) if found is not None else source.segment([image], places=[place])[0]
+            yield made
+
 
 class _Opened:
-    """The source that was used last, so that its weights are read once; one caller at a time."""
+    """The source that was used last, so that its weights are read once; one slice at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._key: tuple[str, str, str] | None = None
+        self.lock = threading.RLock()
+        self._what: tuple[Any, ...] = ()
         self._source: RegionSource | None = None
 
-    def get(self, study: Study, settings: RegionSettings) -> RegionSource:
-        with self._lock:
-            key = (region_key(settings), settings.model_dump_json(), str(study.folder))
-            if self._key != key or self._source is None:
-                self._key = self._source = None  # the old one's memory first
+    def get(self, study: Study, settings: RegionSettings, key: str) -> RegionSource:
+        """The source of resolved settings, whose `region_key` is given."""
+        # Where it runs and how many prompts it takes at once are not in the key, but in the source.
+        what = (key, str(study.folder), *(getattr(settings, name) for name in counting_fields(settings.source)))
+        with self.lock:
+            if self._what != what or self._source is None:
+                self.close()  # the old one's memory first
                 self._source = open_source(
                     settings,
                     geometry_of=lambda case_id: study.patches_source(case_id, purpose="show").geometry,
                 )
-                self._key = key
+                self._what = what
             return self._source
-
-    def segment(
-        self, study: Study, settings: RegionSettings, images: list[np.ndarray], places: list[tuple[str, int]]
-    ) -> Iterator[np.ndarray]:
-        """One label map after the other; between two of them another caller may have its turn."""
-        if not images:
-            return
-        source: Any = self.get(study, settings)
-        each = getattr(source, "segment_each", None)
-        found = iter(each(images, places=places)) if each is not None else None
-        for image, place in zip(images, places, strict=True):
-            with self._lock:
-                yielded = next(found) if found is not None else source.segment([image], places=[place])[0]
-            yield yielded
 
     def close(self) -> None:
         """Forget the source, and with it the memory of its weights."""
-        with self._lock:
-            self._key = self._source = None
+        with self.lock:
+            self._what, self._source = (), None
 
 
 _opened = _Opened()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,10 +82,21 @@ def open_slices(study: Study, case_id: str, *, channel: int = 0, purpose: Purpos
             f" from channel {channel}"
         )
     one = array[channel : channel + 1]
-    low, high = -1.0, 1.0
-    if study.settings.normalisation in ("zscore", "none"):
-        step = max(1, -(-one.size // PROBED))
-        low, high = (float(value) for value in np.percentile(one.reshape(-1)[::step], CLIP))
-        if not high > low:
-            low, high = float(one.min()), float(one.max())
-    return ScanSlices(case_id, one, low, high, Contrast.of(one))
+    bounded = study.settings.normalisation not in ("zscore", "none")
+    for known, of_channel, low, high, contrast in tuple(_known):
+        if known() is array and of_channel == channel:
+            return ScanSlices(case_id, one, low, high, contrast)
+    low, high = (-1.0, 1.0) if bounded else _bounds(one)
+    contrast = Contrast.of(one)
+    _known.append((weakref.ref(array), channel, low, high, contrast))
+    return ScanSlices(case_id, one, low, high, contrast)
+
+
+_known: deque[tuple[weakref.ref[np.ndarray], int, float, float, Contrast]] = deque(maxlen=16)
+"""Of the scans looked at last, while they are in memory: a slider asks for the same slice again and again."""
+
+
+def _bounds(array: np.ndarray) -> tuple[float, float]:
+    step = max(1, -(-array.size // PROBED))
+    low, high = (float(value) for value in np.percentile(array.reshape(-1)[::step], CLIP))
+    return (low, high) if high > low else (float(array.min()), float(array.max()))

@@ -179,7 +179,7 @@ def test_closing_stops_within_a_slice_and_the_next_call_makes_only_what_is_missi
         assert not list(study.cache_folder.rglob("*.claim*"))
     assert len(source.noted()) == 6
     events_seen, regions = collect(prepare_regions(study, SETTINGS, ids))
-    assert events_seen[0].data["done"] >= 6
+    assert events_seen[1].data["done"] >= 6
     assert sorted(source.noted()) == full(ids)
     drain(prepare_regions(study, SETTINGS, ids))
     assert len(source.noted()) == 15
