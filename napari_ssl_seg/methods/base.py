@@ -91,7 +91,7 @@ class View:
 
     ``data`` is (B, C, *spatial) for images, (B, *spatial) for label maps and masks, (B, N, 2 * dims) for boxes (start and
     stop of each axis, in voxels of the patch; a box without extent is none), (B, N, dims) for points (voxels of the patch),
-    (N, 2) for curves, (rows, columns) for matrices, and a mapping from words to numbers for tables.
+    (N, 2) for curves (a row of NaN parts two lines), (rows, columns) for matrices, and a mapping from words to numbers for tables.
     """
 
     name: str

@@ -90,8 +90,8 @@ class FDAS(Method):
         used = (areas > 0).sum(dim=1) > 1
         hidden = submasks.choose_channels(areas, config.mask_ratio, generator)
         kept = submasks.kept_voxels(regions, hidden, used)
-        donors = submasks.draw_donors(image.shape[0], generator, image.device) if config.fuse else None
-        donor = None if donors is None else image[donors]
+        donors = submasks.draw_donors(image.shape[0], generator) if config.fuse else None
+        donor = None if donors is None else image[donors.to(image.device)]
         inputs = submasks.replace_hidden(image, kept, donor)
         kept_regions = torch.where(kept, anchors, 0)
         targets = {

@@ -88,7 +88,7 @@ def pretext_stats(
         own = submask_areas(batch.submasks[0], "fill")
         stats["submasks"] = float(len(own))
         stats["coverage"] = float(own.sum()) / max(float(inside[0].sum()), 1.0)
-        stats["k_of_this_slice"] = float(count_for_share(areas, method.config.alpha))
+        stats["k_of_this_patch"] = float(count_for_share(areas, method.config.alpha))
     if alone:
         stats["without_donor"] = 1.0
     return stats

@@ -29,11 +29,10 @@ def channel_areas(regions: Tensor, channels: int) -> Tensor:
     Tensor
         int64, (B, ``channels``).
     """
-    batch, flat = regions.shape[0], regions.flatten(1)
+    flat = regions.flatten(1)
     slots = torch.where(flat > channels, 0, flat).clamp(min=0)
-    slots = slots + (channels + 1) * torch.arange(batch, device=regions.device)[:, None]
-    counts = slots.flatten().bincount(minlength=batch * (channels + 1))
-    return counts.view(batch, channels + 1)[:, 1:]
+    counts = flat.new_zeros(flat.shape[0], channels + 1)  # not bincount, for which a GPU has to be waited for
+    return counts.scatter_add(1, slots, torch.ones_like(slots))[:, 1:]
 
 
 def masked_channels(present: int, ratio: float) -> int:
@@ -99,12 +98,15 @@ def kept_voxels(regions: Tensor, hidden: Tensor, maskable: Tensor) -> Tensor:
     return table.gather(1, index.flatten(1)).view_as(regions)
 
 
-def draw_donors(batch: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Tensor | None:
-    """For each patch another one of the batch, each equally likely: (B,) int64; None where there is no other."""
+def draw_donors(batch: int, generator: torch.Generator) -> Tensor | None:
+    """For each patch another one of the batch, each equally likely: (B,) int64, on the generator's device.
+
+    None where there is no other.
+    """
     if batch < 2:
         return None
-    offsets = torch.randint(1, batch, (batch,), generator=generator, device=generator.device).to(device)
-    return (torch.arange(batch, device=device) + offsets) % batch
+    offsets = torch.randint(1, batch, (batch,), generator=generator, device=generator.device)
+    return (torch.arange(batch, device=generator.device) + offsets) % batch
 
 
 def replace_hidden(image: Tensor, kept: Tensor, donor: Tensor | None) -> Tensor:

@@ -158,7 +158,7 @@ def test_the_inspector_shows_the_whole_pipeline(study):
         *("scan", "submasks", "anchors", "curve", "histogram"),
         *("kept_regions", "masked", "donor", "fused", "target"),
     ]
-    assert shown.stats["k_of_this_slice"] >= 2
+    assert shown.stats["k_of_this_patch"] >= 2
     assert shown.stats["submasks"] >= shown.stats["regions"]
     assert shown.stats["patches_left_whole"] == 0
     assert shown.pretext.inputs.shape[0] == 4
@@ -172,7 +172,7 @@ def test_an_empty_slice_is_shown_whole(study):
     assert (shown.pretext.inputs[0] == shown.batch.image[0]).all()
     assert shown.stats["submasks"] == 0
     assert shown.stats["coverage"] == 0
-    assert shown.stats["k_of_this_slice"] == 0
+    assert shown.stats["k_of_this_patch"] == 0
     assert shown.stats["patches_left_whole"] == 1
 
 
