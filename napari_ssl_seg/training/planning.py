@@ -196,23 +196,24 @@ def _inherit_network(parent: Run, case: Case, network: str | None, preset: str |
     from napari_ssl_seg.networks import NetworkSpec
 
     spec = NetworkSpec.model_validate(parent.record.network)
+    built = spec
+    if parent.record.method is not None:
+        built = get_method(parent.record.method, parent.config).finetuning_spec(spec)
     for name, asked, has in (
-        ("network", network, spec.name),
-        ("preset", preset, spec.preset),
-        ("dims", dims, spec.dims),
+        ("network", network, (spec.name, built.name)),
+        ("preset", preset, (spec.preset,)),
+        ("dims", dims, (spec.dims,)),
     ):
-        if asked is not None and asked != has:
+        if asked is not None and asked not in has:
             raise RunError(
-                f"run {parent.id} has {name} {has}, and {asked} was asked for; its weights need the same, so leave that out"
+                f"run {parent.id} has {name} {has[0]}, and {asked} was asked for; its weights need the same, so leave that out"
             )
     if case.channels != spec.in_channels:
         raise RunError(
             f"run {parent.id} was trained on scans of {spec.in_channels} channels and {case.id} has {case.channels};"
             " choose a run on scans of the same kind"
         )
-    if parent.record.method is not None:
-        return get_method(parent.record.method, parent.config).finetuning_spec(spec)
-    return spec
+    return built
 
 
 def _check_weights(parent: Run) -> None:
