@@ -103,7 +103,7 @@ class _Filling:
             damaged = file.check()
         except Damaged as error:
             yield _warning(file, str(error))
-            file.pack.unlink(missing_ok=True)
+            file.discard()
             return
         if damaged == []:
             self._finish(file)
@@ -115,7 +115,7 @@ class _Filling:
                 yield _warning(file, f"slices {', '.join(map(str, damaged))} do not match their checksums")
                 file.scatter(slices)
             except (FileNotFoundError, Damaged):
-                file.pack.unlink(missing_ok=True)
+                file.discard()
             finally:
                 self.claims.release(file.parts, _PACKING)
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import struct
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,16 +104,17 @@ def write_pack(path: Path, size: tuple[int, int], slices: Sequence[Packed], *, d
 @contextmanager
 def _renamed(path: Path) -> Iterator[Path]:
     """`atomic_path` without the flush."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_MARK}{secrets.token_hex(4)}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path} could not be written ({reason}); free some space, then start again") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_map(path: Path, z: int) -> np.ndarray:
@@ -185,7 +186,14 @@ _indexes: ByteCache[Index] = ByteCache(_INDEX_BYTES, lambda index: index.entries
 
 
 def _open(path: Path) -> FileIO:
-    return open(path, "rb", buffering=0)
+    try:
+        return open(path, "rb", buffering=0)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(path) from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"{path.name} cannot be read ({error.strerror or error})") from error
 
 
 def _index(stream: FileIO, path: Path) -> Index:
@@ -223,7 +231,10 @@ def _blob(stream: FileIO, index: Index, z: int) -> bytes:
 def _exactly(stream: FileIO, length: int) -> bytes:
     parts, missing = [], length
     while missing:
-        part = stream.read(missing)
+        try:
+            part = stream.read(missing)
+        except OSError as error:
+            raise Damaged(f"the drive cannot read it ({error.strerror or error})") from error
         if not part:
             raise Damaged("the file is cut short")
         parts.append(part)

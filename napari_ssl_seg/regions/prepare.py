@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.files import TEMPORARY_MARK
 from napari_ssl_seg.regions.filling import fill, progress
 from napari_ssl_seg.regions.packs import Damaged
@@ -111,7 +113,8 @@ def slice_regions(
             start = time.monotonic()
             made = maker.one(case_id, z)
             if time.monotonic() - start > KEPT_SECONDS:
-                file.write(z, made)
+                with suppress(UserError, OSError):  # it can be looked at all the same
+                    file.write(z, made)
             return made
 
     return _recent.get((str(file.folder), file.name, z), find).astype(np.int32)

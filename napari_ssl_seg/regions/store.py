@@ -125,7 +125,7 @@ class CaseFile:
             return
         except Damaged:  # none of it can be trusted
             write_pack(self.part(z), self.shape[1:], [packed], durable=False)
-            self.pack.unlink(missing_ok=True)
+            self.discard()
             return
         slices[z] = packed
         whole = [item for item in slices if item is not None]
@@ -139,7 +139,12 @@ class CaseFile:
         for z, item in enumerate(slices):
             if item is not None:
                 write_pack(self.part(z), self.shape[1:], [item], durable=False)
-        self.pack.unlink(missing_ok=True)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the complete file, which is damaged."""
+        with suppress(OSError):
+            self.pack.unlink()
 
     def gather(self) -> bool:
         """Put all slices into one file; False where one is missing. Raises Damaged where one is, and removes that one."""
@@ -153,7 +158,8 @@ class CaseFile:
             except FileNotFoundError:
                 return False
             except Damaged as error:
-                self.part(z).unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.part(z).unlink()
                 raise Damaged(f"slice {z}: {error}") from error
         write_pack(self.pack, self.shape[1:], slices)
         self.sweep()

@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_ssl_seg.errors import LeakageError, StudyError
+from napari_ssl_seg.errors import LeakageError, StudyError, UserError
 from napari_ssl_seg.regions import RegionSettings, claims, felzenszwalb_regions, prepare, region_key
 from napari_ssl_seg.regions.claims import Claims
 from napari_ssl_seg.regions.prepare import case_files, prepare_regions, slice_image, slice_regions
@@ -296,6 +296,16 @@ def test_the_cache_may_be_deleted_in_the_middle(study: Study, ids: list[str], so
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("warnings.warn", lambda *args, **kwargs: None)
             np.testing.assert_array_equal(regions.stack(case_id).cut(2, 3)[0], halves(slice_image(study, case_id, 2)))
+
+
+def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(
+    study: Study, ids: list[str], source: NotingSource
+) -> None:
+    shutil.rmtree(study.cache_folder, ignore_errors=True)
+    study.cache_folder.write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot be written|could not be written"):
+        drain(prepare_regions(study, SETTINGS, ids))
+    assert slice_regions(study, SETTINGS, ids[0], 3).max() == 2  # looking is still possible
 
 
 # -- several processes ------------------------------------------------------------------------------------------------
