@@ -63,7 +63,6 @@ class FDASConfig(RegionSettings, MethodConfig):
         default=True,
         title="Distil regions",
         description="The network segments the regions, too (L_SKD, Eq. 8).",
-        json_schema_extra={"basic": True},
     )
     skd_target: Literal["kept", "all"] = Field(
         default="kept",
@@ -75,7 +74,6 @@ class FDASConfig(RegionSettings, MethodConfig):
         default=True,
         title="Contrast",
         description="A fused scan is to resemble its original more than the batch's others (L_FCL, Eq. 9).",
-        json_schema_extra={"basic": True},
     )
     lambda_fcl: float = Field(
         default=0.5,

@@ -35,6 +35,8 @@ __all__ = ["prepare_regions", "slice_image", "slice_regions"]
 KEPT_SECONDS = 1.0
 """A single slice that was made faster is kept in memory alone: a slider would fill the disk with what nobody wants again."""
 STALE_SECONDS = 3600.0
+QUICK = ("felzenszwalb", "slic")
+"""Sources with nothing to keep between slices: a slider that moves one of them never waits for Segment Anything."""
 _SLICES_VERSION = 1
 """Raised when `slice_image` or what counts as an empty slice changes."""
 
@@ -164,6 +166,8 @@ class _Maker:
 
     def batch(self) -> int:
         """How many slices the source takes at once: more than one where it runs on a GPU."""
+        if self.settings.source in QUICK:
+            return 1
         source = _opened.get(self.study, self.settings, self.key)
         return int(getattr(getattr(source, "engine", source), "slices_at_once", 1))
 
@@ -192,6 +196,11 @@ class _Maker:
     def _segment(self, images: list[np.ndarray], places: list[tuple[str, int]]) -> Iterator[np.ndarray]:
         """One label map after the other; between two of them another thread may have its turn."""
         if not images:
+            return
+        if self.settings.source in QUICK:
+            quick = open_source(self.settings)
+            for image, place in zip(images, places, strict=True):
+                yield quick.segment([image], places=[place])[0]
             return
         source: Any = _opened.get(self.study, self.settings, self.key)
         each = getattr(source, "segment_each", None)

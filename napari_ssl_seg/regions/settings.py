@@ -57,7 +57,7 @@ class RegionSettings(BaseModel):
         le=100_000.0,
         title="Scale",
         description="Felzenszwalb's k: larger gives larger superpixels; for intensities in [0, 1]. Default 100.",
-        json_schema_extra=_marks("auto", "felzenszwalb", basic=True),
+        json_schema_extra=_marks("auto", "felzenszwalb", basic=True, slider=(1, 3000)),
     )
     sigma: float = Field(
         default=0.5,
@@ -65,7 +65,7 @@ class RegionSettings(BaseModel):
         le=20.0,
         title="Smoothing",
         description="Width of the Gaussian that smooths the slice before Felzenszwalb's method. Default 0.5.",
-        json_schema_extra=_marks("auto", "felzenszwalb", basic=True, unit="px"),
+        json_schema_extra=_marks("auto", "felzenszwalb", basic=True, unit="px", slider=(0, 3)),
     )
     min_size: int | None = Field(
         default=None,
@@ -73,7 +73,7 @@ class RegionSettings(BaseModel):
         le=1_000_000,
         title="Smallest superpixel",
         description="Smaller ones join a neighbour; none: 0.0008 of the slice's area, at least 10.",
-        json_schema_extra=_marks("auto", "felzenszwalb", basic=True, unit="px"),
+        json_schema_extra=_marks("auto", "felzenszwalb", basic=True, unit="px", slider=(1, 2000)),
     )
     segments: int | None = Field(
         default=None,
@@ -81,7 +81,7 @@ class RegionSettings(BaseModel):
         le=100_000,
         title="Superpixels",
         description="About so many a slice; none: one for each 0.0032 of the slice's area, each at least 40 px.",
-        json_schema_extra=_marks("slic", basic=True),
+        json_schema_extra=_marks("slic", basic=True, slider=(5, 2000)),
     )
     compactness: float = Field(
         default=0.1,
@@ -89,13 +89,13 @@ class RegionSettings(BaseModel):
         le=1000.0,
         title="Compactness",
         description="Larger gives squarer superpixels, smaller ones that follow edges; for intensities in [0, 1].",
-        json_schema_extra=_marks("slic", basic=True),
+        json_schema_extra=_marks("slic", basic=True, slider=(0.001, 10)),
     )
     background_out: bool = Field(
         default=True,
         title="Leave background out",
         description="Air around the body belongs to no superpixel.",
-        json_schema_extra=_marks("auto", "felzenszwalb", "slic", basic=True),
+        json_schema_extra=_marks("auto", "felzenszwalb", "slic"),
     )
 
     # -- Segment Anything -----------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class RegionSettings(BaseModel):
         le=256,
         title="Points per side",
         description="Prompts on a grid of so many by so many points; time grows with the square. Stock: 32.",
-        json_schema_extra=_marks("auto", "sam", basic=True),
+        json_schema_extra=_marks("auto", "sam", basic=True, slider=(4, 64)),
     )
     points_per_batch: int = Field(
         default=64,
