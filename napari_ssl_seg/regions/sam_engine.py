@@ -24,6 +24,9 @@ Precision = Literal["32", "bf16", "16"]
 FAST_SHARE = 0.5
 """Side of the encoder's input in the fast setting, as a share of the full one."""
 SLICES_ON_GPU = 4
+_KEYS_ON_CPU = 2**24
+"""Bytes of the decoder's keys in one pass on the CPU. Four points of vit_b: half the time of 64, whose tensors are so large
+that each is fetched from the system anew and fits into no cache."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,15 @@ class SamEngine:
         package interpolates itself), decoder on the smaller embedding.
     precision : str
         ``bf16`` or ``16`` run encoder and decoder in autocast; prompts and everything after the decoder stay float32.
+
+    Attributes
+    ----------
+    grid : int
+        Side of the embedding.
+    slices_at_once : int
+        So many are best encoded together here.
+    points_at_once : int or None
+        More are not worth decoding together here; None: as many as the memory allows.
     """
 
     def __init__(self, model: Any, *, device: str = "cpu", fast: bool = False, precision: Precision = "32") -> None:
@@ -90,7 +102,10 @@ class SamEngine:
         self.grid = max(2, round(full * FAST_SHARE)) if fast else full
         self.input_side = self.grid * patch
         self.positions = _positions(model.image_encoder.pos_embed, self.grid)
-        self.slices_at_once = SLICES_ON_GPU if device.startswith("cuda") else 1
+        on_gpu = device.startswith("cuda")
+        self.slices_at_once = SLICES_ON_GPU if on_gpu else 1
+        keys = self.grid**2 * model.mask_decoder.transformer_dim * 4
+        self.points_at_once = None if on_gpu else max(1, _KEYS_ON_CPU // keys)
 
     def embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         """Embeddings of (H, W) uint8 images, in one pass through the encoder; sizes may differ."""

@@ -138,8 +138,9 @@ def _find(engine: SamEngine, crops: list[_Crop], options: GeneratorOptions) -> I
         parts: list[list[_Found]] = [[] for _ in group]
         which = np.repeat(np.arange(len(group)), [len(crop.points) for crop in group])
         points = np.concatenate([crop.points for crop in group])
-        for first in range(0, len(points), options.points_per_batch):
-            chunk = slice(first, first + options.points_per_batch)
+        step = min(options.points_per_batch, engine.points_at_once or options.points_per_batch)
+        for first in range(0, len(points), step):
+            chunk = slice(first, first + step)
             low = engine.decode(embeddings, which[chunk], points[chunk], options.pred_iou_thresh)
             for index in np.unique(which[chunk]):
                 mine = (which[chunk] == index)[low.point.cpu().numpy()]
