@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.lrc_net import LRCNet
     from napari_ssl_seg.networks.spec import NetworkSpec
-    from napari_ssl_seg.pretext.region_sampling import SharedRegions
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.events import Event
 
@@ -82,6 +81,7 @@ class LRC(Method):
         """
         import torch
 
+        from napari_ssl_seg.methods.lrc_views import pretext_stats, pretext_views
         from napari_ssl_seg.pretext.region_sampling import sample_points, shared_regions
         from napari_ssl_seg.pretext.warp import elastic_field, warp_image, warp_labels
 
@@ -99,24 +99,22 @@ class LRC(Method):
             sigma=config.smoothness * side,
             generator=generator,
         ).to(device)
-        warped = self._jittered(warp_image(batch.image, field), generator)
         warped_regions = warp_labels(batch.regions, field)
         shared = shared_regions(batch.regions, warped_regions, most=config.max_regions, generator=generator)
         draws = torch.rand(2, *shared.ids.shape, config.points, generator=generator, device=generator.device).to(device)
-        points = sample_points(batch.regions, shared.ids, draws[0])
-        warped_points = sample_points(warped_regions, shared.ids, draws[1])
+        targets = {
+            "warped": self._jittered(warp_image(batch.image, field), generator),
+            "regions": batch.regions,
+            "warped_regions": warped_regions,
+            "ids": shared.ids,
+            "points": sample_points(batch.regions, shared.ids, draws[0]),
+            "warped_points": sample_points(warped_regions, shared.ids, draws[1]),
+        }
         return Pretext(
             inputs=batch.image,
-            targets={
-                "warped": warped,
-                "regions": batch.regions,
-                "warped_regions": warped_regions,
-                "ids": shared.ids,
-                "points": points,
-                "warped_points": warped_points,
-            },
-            views=self._views(batch, warped, warped_regions, field, shared, points, warped_points),
-            stats=self._stats(batch, shared, field),
+            targets=targets,
+            views=pretext_views(batch, targets, field),
+            stats=pretext_stats(config, batch, shared, field),
         )
 
     def _jittered(self, image: Tensor, generator: torch.Generator) -> Tensor:
@@ -129,55 +127,6 @@ class LRC(Method):
         contrast, brightness = (2.0 * drawn - 1.0) * self.config.jitter
         mean = image.mean(dim=(1, 2, 3), keepdim=True)
         return (image - mean) * (1.0 + contrast) + mean + brightness
-
-    def _views(
-        self,
-        batch: Batch,
-        warped: Tensor,
-        warped_regions: Tensor,
-        field: Tensor,
-        shared: SharedRegions,
-        points: Tensor,
-        warped_points: Tensor,
-    ) -> tuple[View, ...]:
-        from napari_ssl_seg.pretext.warp import displaced_grid
-
-        assert batch.regions is not None
-        width = batch.image.shape[3]
-        length = field.square().sum(dim=1, keepdim=True).sqrt()
-        longest = max(float(length.max()), 1e-6)
-        return (
-            View("scan", "Scan", "image", batch.image),
-            View("superpixels", "Superpixels", "labels", batch.regions.clamp(min=0)),
-            View("warped", "Warped scan", "image", warped),
-            View("warped_superpixels", "Warped superpixels, same colours", "labels", warped_regions.clamp(min=0)),
-            View("displacement", "Displacement in pixels", "image", length, (0.0, longest)),
-            View("grid", "Warped grid", "image", displaced_grid(field), (0.0, 1.0)),
-            View("points", "Points in the scan", "points", _places(points, width)),
-            View("warped_points", "Points in the warped scan", "points", _places(warped_points, width)),
-            View("dropped", "Regions left out", "mask", _left_out(batch.regions, shared.ids)),
-        )
-
-    def _stats(self, batch: Batch, shared: SharedRegions, field: Tensor) -> dict[str, float]:
-        from napari_ssl_seg.pretext.region_sampling import region_sizes
-
-        assert batch.regions is not None
-        counts = shared.counts
-        sizes = region_sizes(batch.regions, max(int(batch.regions.max()), 1))
-        used = sizes.gather(1, (shared.ids - 1).clamp(min=0))[shared.ids > 0]
-        stats = {
-            "regions": float(counts.double().mean()),
-            "regions_lost": float(shared.lost.double().mean()),
-            "regions_beyond_limit": float(shared.surplus.double().mean()),
-            "points_a_region": float(self.config.points),
-            "median_region_size": float(used.double().median()) if used.numel() else 0.0,
-            "largest_displacement": float(field.square().sum(dim=1).max().sqrt()),
-            "images_without_contrast": float((counts < 2).sum()),
-        }
-        if self.config.global_contrast == "moco":
-            # A batch of one has nothing to tell its slice from where there is no queue: that loss is then 0.
-            stats["global_negatives"] = float(self.config.queue or len(batch.image) - 1)
-        return stats
 
     # -- the model ------------------------------------------------------------------------------------------------
     def build(self, network: nn.Module) -> nn.Module:
@@ -194,7 +143,7 @@ class LRC(Method):
 
         net: LRCNet = model  # type: ignore[assignment]
         config = self.config
-        queries, keys = self._means(net, pretext)
+        queries, keys = self._means(*self._features(net, pretext), pretext)
         valid = pretext.targets["ids"] > 0
         total = local_contrast(
             queries,
@@ -223,48 +172,27 @@ class LRC(Method):
         """Similarities of the first slice's regions, clusters of the pixel features, and how well regions are found again."""
         import torch
 
-        from napari_ssl_seg.methods.lrc_clusters import cluster_pixels
-        from napari_ssl_seg.methods.lrc_loss import retrieval, similarity
+        from napari_ssl_seg.methods.lrc_views import output_views
 
-        net: LRCNet = model  # type: ignore[assignment]
-        targets, normalise = pretext.targets, self.config.normalise
-        valid = targets["ids"] > 0
         with torch.no_grad():
-            features = net.local(torch.cat((pretext.inputs, targets["warped"]))).float()
-            here, there = features.chunk(2)
-            queries, keys = (
-                self._means_of(here, "regions", "points", pretext),
-                self._means_of(there, "warped_regions", "warped_points", pretext),
-            )
-            alike = similarity(queries, keys, normalise=normalise)
-            vectors = torch.nn.functional.normalize(here, dim=1) if normalise else here
-        clusters = torch.stack(
-            [
-                cluster_pixels(image, regions > 0, int(count))
-                for image, regions, count in zip(vectors, targets["regions"], valid.sum(dim=1), strict=True)
-            ]
-        ).to(here.device)
-        count = int(valid[0].sum())
-        table = {"regions": float(count), "found again (top-1)": float(retrieval(alike[:1], valid[:1]))}
-        limits = (-1.0, 1.0) if normalise else None
-        return (
-            View(
-                "similarity", "Similarity of regions, scan by warped scan", "matrix", alike[0, :count, :count], limits
-            ),
-            View("clusters", "Clusters of the learnt features", "labels", clusters),
-            View("retrieval", "Regions found again", "table", table),
-        )
+            here, there = self._features(model, pretext)
+            return output_views(self.config, pretext, here, *self._means(here, there, pretext))
 
     def transfer(self, model: nn.Module) -> dict[str, Tensor]:
         """Names of a `UNetPair`: the local branch, and the encoder of the global one. Its decoder stays random."""
         net: LRCNet = model  # type: ignore[assignment]
         return net.transfer()
 
-    def _means(self, net: LRCNet, pretext: Pretext) -> tuple[Tensor, Tensor]:
-        """Means of the regions in the scan and in its warped view, (B, K, D) each."""
+    def _features(self, model: nn.Module, pretext: Pretext) -> tuple[Tensor, Tensor]:
+        """Pixel features of the scan and of its warped view, (B, D, H, W) each."""
         import torch
 
+        net: LRCNet = model  # type: ignore[assignment]
         here, there = net.local(torch.cat((pretext.inputs, pretext.targets["warped"]))).float().chunk(2)
+        return here, there
+
+    def _means(self, here: Tensor, there: Tensor, pretext: Pretext) -> tuple[Tensor, Tensor]:
+        """Means of the regions in both, (B, K, D) each."""
         return (
             self._means_of(here, "regions", "points", pretext),
             self._means_of(there, "warped_regions", "warped_points", pretext),
@@ -276,21 +204,3 @@ class LRC(Method):
         if self.config.points:
             return point_means(features, pretext.targets[points])
         return whole_means(features, pretext.targets[regions], pretext.targets["ids"])
-
-
-def _places(points: Tensor, width: int) -> Tensor:
-    """Flat indices (B, K, N) as (y, x) of all points of a slice, region by region: float32 (B, K * N, 2), NaN for none."""
-    import torch
-
-    flat = points.flatten(1)
-    places = torch.stack((flat // width, flat % width), dim=-1).float()
-    return places.masked_fill((flat < 0).unsqueeze(-1), float("nan"))
-
-
-def _left_out(regions: Tensor, ids: Tensor) -> Tensor:
-    """Pixels of the regions that are not compared, bool (B, H, W)."""
-    import torch
-
-    top = max(int(regions.max()), 0)
-    used = torch.zeros(len(regions), top + 1, dtype=torch.bool, device=regions.device).scatter_(1, ids, True)
-    return (regions > 0) & ~used.gather(1, regions.clamp(min=0).flatten(1)).view(regions.shape)
