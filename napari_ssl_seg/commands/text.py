@@ -51,6 +51,8 @@ def describe(event: Event) -> str:
             losses = " ".join(f"{name} {value:.4f}" for name, value in data["losses"].items() if value is not None)
             return f"step {data['step']}/{data['total']}  {losses}  {duration(data.get('seconds_left'))} left"
         case "evaluation":
+            if data.get("what"):
+                return f"step {data['step']}: {data['what']} Dice {_cell(data.get('mean_dice'))}"
             best = " (best so far)" if data.get("best") else ""
             return f"step {data['step']}: validation Dice {_cell(data.get('mean_dice'))}{best}"
         case "progress":

@@ -60,7 +60,7 @@ def runs(study: str) -> dict[str, Any]:
     rows = []
     for run in Study.open(study).runs():
         record, step = run.record, run.latest("step")
-        best = [event.data.get("mean_dice") for event in run.events() if event.kind == "evaluation"]
+        best = _validation_dice(run)
         rows.append(
             {
                 "run": run.id,
@@ -68,7 +68,7 @@ def runs(study: str) -> dict[str, Any]:
                 "title": record.title,
                 "state": run.state,
                 "step": f"{step.data['step']}/{step.data['total']}" if step else "-",
-                "best_dice": max((value for value in best if value is not None), default=None),
+                "best_dice": max(best, default=None),
                 "parent": record.parent,
             }
         )
@@ -92,7 +92,6 @@ def _finish(events: Generator[Event, None, Run]) -> dict[str, Any]:
 
     start = time.monotonic()
     run = follow(events)
-    evaluations = [event.data.get("mean_dice") for event in run.events() if event.kind == "evaluation"]
     step = run.latest("step")
     result: dict[str, Any] = {
         "run": run.id,
@@ -102,7 +101,18 @@ def _finish(events: Generator[Event, None, Run]) -> dict[str, Any]:
         "step": step.data["step"] if step else 0,
         "losses": dict(step.data["losses"]) if step else {},
     }
-    known = [value for value in evaluations if value is not None]
-    if known:
+    if known := _validation_dice(run):
         result["best_validation_dice"] = max(known)
+    if known := _validation_dice(run, "pretext"):
+        result["pretext_dice"] = known[-1]
     return result
+
+
+def _validation_dice(run: Run, what: str | None = None) -> list[float]:
+    """Mean Dice of each evaluation of that kind (`training.events`), in their order."""
+    found = [
+        event.data.get("mean_dice")
+        for event in run.events()
+        if event.kind == "evaluation" and event.data.get("what") == what
+    ]
+    return [value for value in found if value is not None]

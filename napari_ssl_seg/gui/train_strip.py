@@ -1,4 +1,4 @@
-"""The strip of the Train tab: loss curves and validation Dice of the chosen runs, drawn over each other."""
+"""The strip of the Train tab: loss curves and Dice of the chosen runs, drawn over each other."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 
 
 class TrainStrip(QWidget):
-    """Two plots beside each other; the second only where a run was validated."""
+    """Plots beside each other: losses, and where a run was scored the Dice of its segmentation or of its pretext."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.loss = CurvePlot("Loss", x_label="step", log=True, empty_text="Start a run, or click one in the list.")
         self.dice = CurvePlot("Validation Dice", x_label="step", y_range=(0.0, 1.0), empty_text="No validation yet.")
+        self.pretext = CurvePlot("Dice of the pretext", x_label="step", y_range=(0.0, 1.0))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.loss, 3)
-        row.addWidget(self.dice, 2)
-        self.dice.setVisible(False)
+        for plot in (self.dice, self.pretext):
+            row.addWidget(plot, 2)
+            plot.setVisible(False)
 
     def set_colors(self, colors: PlotColors) -> None:
-        for plot in (self.loss, self.dice):
+        for plot in (self.loss, self.dice, self.pretext):
             plot.set_colors(colors)
 
     def show_runs(
@@ -47,6 +49,9 @@ class TrainStrip(QWidget):
         dice = _lines(runs, [run.dice for run in runs], "mean", colors, class_colors, several)
         self.dice.setVisible(bool(dice))
         self.dice.set_lines(dice, now=now)
+        pretext = _lines(runs, [run.pretext_dice for run in runs], "mean", colors, {}, several)
+        self.pretext.setVisible(bool(pretext))
+        self.pretext.set_lines(pretext, now=now)
 
 
 def _lines(

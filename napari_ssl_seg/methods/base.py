@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     import torch
     from torch import Tensor, nn
@@ -154,6 +154,8 @@ class Method(ABC):
     needs: ClassVar[Needs] = Needs()
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings under a name, such as the rows of the paper's ablation, for ``compare --methods NAME:VARIANT``."""
+    validated: ClassVar[bool] = False
+    """Whether `validate` scores the pretext task; a pretraining then does so now and then, on the same samples throughout."""
 
     def __init__(self, config: MethodConfig | None = None) -> None:
         self.config: Any = config if config is not None else self.Config()
@@ -197,6 +199,13 @@ class Method(ABC):
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
         """What a trained model makes of the sample (reconstruction, predicted classes, error); usually shown after `pretext.views`."""
         return ()
+
+    def validate(self, model: nn.Module, pretexts: Iterable[Pretext]) -> dict[str, float]:
+        """Scores by name of a model in eval mode on some samples; Dice of the pretext's own classes, NaN where undefined.
+
+        Of the pretext alone: such a Dice says nothing of how well the model will segment.
+        """
+        return {}
 
     def transfer(self, model: nn.Module) -> dict[str, Tensor]:
         """What fine-tuning starts from: the backbone's weights, encoder and decoder, under the backbone's own names.

@@ -9,89 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, model_validator
-
-from napari_ssl_seg.methods.base import Batch, Losses, Method, MethodConfig, Needs, Pretext, View
+from napari_ssl_seg.methods.base import Batch, Losses, Method, MethodConfig, Needs, Prepared, Pretext, View
+from napari_ssl_seg.methods.volume_fusion_config import VolumeFusionConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     import torch
     from torch import Tensor, nn
 
     from napari_ssl_seg.pretext.fusion import Boxes
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.events import Event
 
 SMALLEST_BOX = 2
 """Voxels; keeps boxes visible in small patches."""
 PAPER_DEPTH = 64
 """Slices of the paper's patches, through one of which a 2D sample is a cut."""
-
-
-class VolumeFusionConfig(MethodConfig):
-    """Box sides are shares of the patch, so that they suit patches of any size."""
-
-    levels: int = Field(
-        default=4,
-        ge=1,
-        le=16,
-        title="Fusion levels K",
-        description="Blending weights beside 0: 1/K, 2/K ... 1; the network tells K + 1 classes apart. Paper: 4.",
-        json_schema_extra={"basic": True},
-    )
-    min_boxes: int = Field(
-        default=10,
-        ge=0,
-        le=200,
-        title="Fewest boxes",
-        description="Fewest boxes in a volume; a 2D patch is a slice through one and meets about a third. Paper: 10.",
-    )
-    max_boxes: int = Field(
-        default=40,
-        ge=1,
-        le=200,
-        title="Most boxes",
-        description="Most boxes in a volume; later ones cover earlier ones. Paper: 40.",
-        json_schema_extra={"basic": True},
-    )
-    min_depth: float = Field(
-        default=0.125,
-        ge=0.0,
-        le=1.0,
-        title="Smallest box depth",
-        description="Share of the patch's depth (in 2D, of 64 imagined slices). Paper: 8 of 64 voxels, 0.125.",
-        json_schema_extra={"unit": "share of the patch"},
-    )
-    max_depth: float = Field(
-        default=0.625,
-        ge=0.0,
-        le=1.0,
-        title="Largest box depth",
-        description="Share of the patch's depth (in 2D, of 64 imagined slices). Paper: 40 of 64 voxels, 0.625.",
-        json_schema_extra={"unit": "share of the patch"},
-    )
-    min_side: float = Field(
-        default=0.0625,
-        ge=0.0,
-        le=1.0,
-        title="Smallest box side",
-        description="Share of the patch's height and width. Paper: 8 of 128 voxels, 0.0625.",
-        json_schema_extra={"unit": "share of the patch"},
-    )
-    max_side: float = Field(
-        default=0.625,
-        ge=0.0,
-        le=1.0,
-        title="Largest box side",
-        description="Share of the patch's height and width. Paper: 80 of 128 voxels, 0.625.",
-        json_schema_extra={"unit": "share of the patch", "basic": True},
-    )
-
-    @model_validator(mode="after")
-    def _ranges_are_ranges(self) -> VolumeFusionConfig:
-        for low, high in (("min_boxes", "max_boxes"), ("min_depth", "max_depth"), ("min_side", "max_side")):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} {getattr(self, low)} is larger than {high} {getattr(self, high)}")
-        return self
 
 
 class VolumeFusion(Method):
@@ -103,40 +37,71 @@ class VolumeFusion(Method):
     dims = frozenset({2, 3})
     Config: ClassVar[type[MethodConfig]] = VolumeFusionConfig
     needs = Needs(partner=True)
+    validated = True
+
+    def prepare(self, study: Study, case_ids: Sequence[str]) -> Generator[Event, None, Prepared]:
+        """Nothing, but a word where there is no other scan to fuse with."""
+        alone = "there is one scan only, so it is fused with other places of itself; add scans for a harder task"
+        return Prepared(self, warnings=(alone,) if len(case_ids) == 1 else ())
+        yield
 
     def pretext(self, batch: Batch, generator: torch.Generator) -> Pretext:
         """Algorithm 1: fused patches and the class of each voxel.
 
         Targets: ``levels``, int64 (B, *spatial), 0 where the background scan is untouched, K where the donor covers it.
         """
-        from napari_ssl_seg.pretext.fusion import fuse, paint_levels
+        from napari_ssl_seg.pretext.fusion import fuse
 
         if batch.partner is None:
             raise ValueError("Volume Fusion needs a batch with partners; sample it with the method's `needs`")
-        shape = tuple(batch.image.shape[2:])
-        boxes = self.draw_boxes(batch.image.shape[0], shape, generator)
-        painted = paint_levels(boxes, shape)
-        shares = painted.flatten().bincount(minlength=self.config.levels + 1).double() / painted.numel()
+        painted, boxes = self.draw_levels(batch.image.shape[0], tuple(batch.image.shape[2:]), generator)
+        shares = (painted.flatten().bincount(minlength=self.config.levels + 1).double() / painted.numel()).tolist()
         levels = painted.to(batch.image.device).long()
         alpha = (levels.to(batch.image.dtype) / self.config.levels).unsqueeze(1)
         fused = fuse(batch.partner, batch.image, alpha)
+        views = [
+            View("background", "Background scan", "image", batch.image),
+            View("donor", "Donor scan", "image", batch.partner),
+            View("alpha", "Share of the donor (alpha)", "image", alpha, (0.0, 1.0)),
+            View("fused", "Fused scan (network input)", "image", fused),
+            View("target", "Target classes", "labels", levels),
+            View("shares", "Share of each class", "table", {f"class {n}": share for n, share in enumerate(shares)}),
+        ]
+        stats = {f"share_class_{level}": share for level, share in enumerate(shares)}
+        if boxes is not None:
+            views.insert(3, View("boxes", "Boxes, in their order", "boxes", boxes.corners))
+            stats = {"boxes": float(boxes.counts.double().mean()), **stats}
         return Pretext(
             inputs=fused,
             targets={"levels": levels},
-            views=(
-                View("background", "Background scan", "image", batch.image),
-                View("donor", "Donor scan", "image", batch.partner),
-                View("alpha", "Share of the donor (alpha)", "image", alpha, (0.0, 1.0)),
-                View("boxes", "Boxes, in their order", "boxes", boxes.corners),
-                View("fused", "Fused scan (network input)", "image", fused),
-                View("target", "Target classes", "labels", levels),
-            ),
-            stats={
-                "boxes": float(boxes.counts.double().mean()),
-                "share_foreground": float(1.0 - shares[0]),
-                **{f"share_class_{level}": float(share) for level, share in enumerate(shares)},
-            },
+            views=tuple(views),
+            stats={"share_foreground": 1.0 - shares[0], **stats},
         )
+
+    def draw_levels(
+        self, batch: int, shape: tuple[int, ...], generator: torch.Generator
+    ) -> tuple[Tensor, Boxes | None]:
+        """Levels 0 to K of patches of that shape, uint8 (batch, *shape), and the boxes that they were painted with."""
+        from napari_ssl_seg.pretext.fusion import paint_levels, sample_grid
+
+        config = self.config
+        if config.generator == "boxes":
+            boxes = self.draw_boxes(batch, shape, generator)
+            return paint_levels(boxes, shape), boxes
+        smallest = [max(1, min(config.min_block, length // 4)) for length in shape]
+        largest = [
+            max(least, min(config.max_block, length // 2)) for least, length in zip(smallest, shape, strict=True)
+        ]
+        grid = sample_grid(
+            batch,
+            shape,
+            levels=config.levels,
+            foreground=config.grid_foreground,
+            smallest=smallest,
+            largest=largest,
+            generator=generator,
+        )
+        return grid, None
 
     def draw_boxes(self, batch: int, shape: tuple[int, ...], generator: torch.Generator) -> Boxes:
         """Boxes for patches of that shape.
@@ -192,22 +157,52 @@ class VolumeFusion(Method):
         return deep_supervision(fusion_loss, logits, pretext.targets["levels"])
 
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
-        """Predicted class, where it is wrong, and the Dice of each class."""
+        """Predicted class, where it is wrong, what was taken for what, and the Dice of each class."""
         import torch
 
         with torch.no_grad():
             predicted = model(pretext.inputs).argmax(dim=1)
         target = pretext.targets["levels"]
-        table = {}
-        for level in range(self.config.levels + 1):
-            said, true = predicted == level, target == level
-            size = int(said.sum() + true.sum())
-            table[f"class {level}"] = 2 * int((said & true).sum()) / size if size else float("nan")
+        counts = confusion(target, predicted, self.config.levels + 1)
         return (
             View("predicted", "Predicted classes", "labels", predicted),
             View("wrong", "Wrong voxels", "mask", predicted != target),
-            View("dice", "Dice of each class", "table", table),
+            View(
+                "confusion",
+                "Confusion (rows: true classes)",
+                "matrix",
+                counts.double() / counts.sum(dim=1, keepdim=True),
+                (0.0, 1.0),
+            ),
+            View("dice", "Dice of each class", "table", _dice_table(counts)),
         )
+
+    def validate(self, model: nn.Module, pretexts: Iterable[Pretext]) -> dict[str, float]:
+        """Dice of each class over all voxels of the samples."""
+        import torch
+
+        classes = self.config.levels + 1
+        counts = torch.zeros(classes, classes, dtype=torch.long)
+        for pretext in pretexts:
+            with torch.no_grad():
+                predicted = model(pretext.inputs).argmax(dim=1)
+            counts += confusion(pretext.targets["levels"], predicted, classes).cpu()
+        return _dice_table(counts)
+
+
+def confusion(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """How many voxels of each true class (row) were predicted as each class (column); int64 (classes, classes)."""
+    pairs = true.flatten() * classes + predicted.flatten()
+    return pairs.bincount(minlength=classes * classes).view(classes, classes)
+
+
+def _dice_table(counts: Tensor) -> dict[str, float]:
+    """Dice by class of a confusion matrix; NaN for a class that is neither there nor predicted."""
+    both, sizes = counts.diagonal().tolist(), (counts.sum(dim=0) + counts.sum(dim=1)).tolist()
+    return {
+        f"class {level}": 2 * hit / size if size else float("nan")
+        for level, (hit, size) in enumerate(zip(both, sizes, strict=True))
+    }
 
 
 def fusion_loss(logits: Tensor, levels: Tensor) -> Losses:

@@ -6,6 +6,7 @@ Dataset" (arXiv 2306.16925), Eq. 1 and Algorithm 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,49 @@ def sample_boxes(
     stop = torch.minimum(begin + side, whole) * present[..., None]
     most = int(used.max()) if batch and slots else 0
     return Boxes(start[:, :most], stop[:, :most], (level * present)[:, :most])
+
+
+def sample_grid(
+    batch: int,
+    shape: Sequence[int],
+    *,
+    levels: int,
+    foreground: float,
+    smallest: Sequence[int],
+    largest: Sequence[int],
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw levels block by block of a regular grid, on the generator's device: the geometry of the authors' later generator.
+
+    Each sample has blocks of one size, each side uniform with both bounds; ``foreground`` of its blocks, rounded to whole
+    blocks, have a level from 1 to K, each equally likely, and the others 0. The last blocks of an axis are cut at the border.
+
+    Returns
+    -------
+    Tensor
+        uint8, (batch, *shape), values 0 to K.
+    """
+    device, dims = generator.device, len(shape)
+    whole, low, high = (torch.tensor(list(values), device=device) for values in (shape, smallest, largest))
+    draw = torch.rand(batch, dims, generator=generator, device=device)
+    side = torch.minimum(low + (draw * (high - low + 1)).floor().long(), high)
+    count = (whole + side - 1) // side
+    most = [math.ceil(length / least) for length, least in zip(shape, smallest, strict=True)]
+    # Every sample has room for the finest grid; blocks beyond its own come last in the order in which they are chosen.
+    absent = torch.zeros(batch, *(1,) * dims, dtype=torch.bool, device=device)
+    block = torch.zeros(batch, *(1,) * dims, dtype=torch.long, device=device)
+    for axis, (length, blocks) in enumerate(zip(shape, most, strict=True)):
+        along = [batch, *(1,) * dims]
+        along[axis + 1] = blocks
+        absent = absent | (torch.arange(blocks, device=device) >= count[:, axis, None]).view(along)
+        along[axis + 1] = length
+        block = block * blocks + (torch.arange(length, device=device) // side[:, axis, None]).view(along)
+    absent = absent.flatten(1)
+    order = torch.rand(absent.shape, generator=generator, device=device) + absent
+    rank = order.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    chosen = rank < (foreground * count.prod(dim=1) + 0.5).floor()[:, None]
+    level = torch.randint(1, levels + 1, absent.shape, generator=generator, device=device)
+    return (level * chosen).to(torch.uint8).gather(1, block.flatten(1)).view(batch, *shape)
 
 
 def paint_levels(boxes: Boxes, shape: Sequence[int]) -> Tensor:

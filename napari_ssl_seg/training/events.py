@@ -6,7 +6,8 @@ kind         data
 state        ``state``: one of STATES; ``reason`` where one is known
 weights      ``loaded``, ``random``, ``skipped``: lists of parameter names; ``source``: where they came from
 step         ``step``, ``total``, ``losses`` (name -> float, ``total`` among them), ``lr``, ``rate`` (steps/s), ``seconds_left``
-evaluation   ``step``, ``mean_dice``, ``dice`` (class name -> float or null), ``best``: whether this is the best so far
+evaluation   ``step``, ``mean_dice``, ``dice`` (class name -> float or null), ``best``: whether this is the best so far;
+             ``what``: ``pretext`` where it is no segmentation that was scored but a pretraining's own task
 preview      ``step``, ``case``, ``axis``, ``index``, ``file`` (in the run folder: .npz with ``labels`` or ``views``)
 checkpoint   ``step``, ``file``, ``best``
 progress     ``what``, ``done``, ``total``, ``seconds_left``: work that is not a training step (reading, predicting ...)

@@ -245,6 +245,7 @@ class _Loop:
         if outcome is not None:
             best = self.task.take_evaluation(self.done, outcome)
             data = {"step": self.done, "mean_dice": outcome.mean_dice, "dice": dict(outcome.dice), "best": best}
+            data["what"] = outcome.what
             yield self._say("evaluation", **data)
             if best:
                 self.task.export(best=True)

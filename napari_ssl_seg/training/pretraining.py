@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.previews import flat_views, write_preview
-from napari_ssl_seg.training.task import Task
+from napari_ssl_seg.training.task import Evaluation, Task
 from napari_ssl_seg.training.weights import save_weights
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.training.settings import PretrainSettings
+
+
+EVALUATIONS = 10
+FEWEST_STEPS = 10
+"""Between scores of the pretext, where their number is left open."""
+SCORED_PATCHES = {2: 32, 3: 4}
+SCORED_STEP = 2**40
+"""Step of the first scored batch: no run comes so far, so that the samples are none that it trains on."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +82,21 @@ class PretrainTask(Task[PretextBatch]):
         return [Event("warning", {"message": text}, self.run.id) for text in self.prepared.warnings]
 
     def sample(self, step: int) -> PretextBatch:
+        return PretextBatch(self._drawn(step, self.settings.batch_size))
+
+    def _drawn(self, step: int, size: int) -> Batch:
         from napari_ssl_seg.pretext import sample_batch
 
-        settings = self.settings
-        return PretextBatch(
-            sample_batch(
-                self.study,
-                self.case_ids_used,
-                self.spec,
-                self.method.needs,
-                settings.batch_size,
-                settings.seed,
-                step,
-                purpose="train",
-                prepared=self.prepared,
-            )
+        return sample_batch(
+            self.study,
+            self.case_ids_used,
+            self.spec,
+            self.method.needs,
+            size,
+            self.settings.seed,
+            step,
+            purpose="train",
+            prepared=self.prepared,
         )
 
     def transform(self, batch: PretextBatch, step: int, device: torch.device) -> PretextBatch:
@@ -109,6 +118,28 @@ class PretrainTask(Task[PretextBatch]):
     def after_step(self, step: int, total: int) -> None:
         self.method.after_step(self.model, step, total)
         self.step_done = step + 1
+
+    def evaluation_due(self, step: int, total: int) -> bool:
+        every = self.settings.evaluate_every or max(FEWEST_STEPS, math.ceil(total / EVALUATIONS))
+        return self.method.validated and every > 0 and (step % every == 0 or step == total)
+
+    def evaluate(self) -> Generator[Event, None, Evaluation | None]:
+        """The pretext's own Dice on a few samples of the train scans, the same throughout the run."""
+        yield Event("progress", {"what": "scoring the pretext", "done": 0, "total": 1})
+        device = next(self.model.parameters()).device
+        pretexts = (
+            self.transform(PretextBatch(batch), SCORED_STEP + number, device).pretext
+            for number, batch in enumerate(self._scored)
+        )
+        scores = self.method.validate(self.model, (pretext for pretext in pretexts if pretext is not None))
+        known = [score for score in scores.values() if math.isfinite(score)]
+        return Evaluation(math.fsum(known) / len(known) if known else math.nan, scores, what="pretext")
+
+    @cached_property
+    def _scored(self) -> list[Batch]:
+        patches = SCORED_PATCHES[self.spec.dims]
+        size = min(self.settings.batch_size, patches)
+        return [self._drawn(SCORED_STEP + number, size) for number in range(math.ceil(patches / size))]
 
     def preview(self, step: int) -> Event | None:
         """What the model makes of one fixed sample: the pretext's views, then the output's."""

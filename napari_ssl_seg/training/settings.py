@@ -70,7 +70,15 @@ class TrainSettings(BaseModel):
 
 
 class PretrainSettings(TrainSettings):
-    """Pretraining: nothing more than the loop needs; the rest is the method's Config."""
+    """Pretraining: little more than the loop needs; the rest is the method's Config."""
+
+    evaluate_every: int = Field(
+        0,
+        ge=-1,
+        le=10_000_000,
+        title="Score every",
+        description="steps between scores of the pretext, for methods that have one; 0: ten times a run; -1: never",
+    )
 
 
 class FinetuneSettings(TrainSettings):

@@ -25,6 +25,8 @@ class Evaluation:
     mean_dice: float
     dice: Mapping[str, float]
     """By class name; NaN where no case has the class."""
+    what: str | None = None
+    """None: a segmentation of scans with labels; ``pretext``: what a pretraining learns, on samples that it made itself."""
 
 
 class Task(ABC, Generic[D]):

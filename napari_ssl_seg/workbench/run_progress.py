@@ -48,8 +48,9 @@ class RunProgress:
         One of STATES and why, where that is known. A running run that has gone silent counts as stopped.
     step, total, rate, seconds_left
         Steps done and asked for, steps a second, seconds; None where not known.
-    losses, dice
-        `Curve` by name of the part (``total`` first) and by class (``mean`` first).
+    losses, dice, pretext_dice
+        `Curve` by name of the part (``total`` first) and by class (``mean`` first): of a segmentation in ``dice``, of a
+        pretraining's own classes in ``pretext_dice``.
     weights, preview, error
         The latest event of that kind (``error``: its message), or None.
     log
@@ -69,6 +70,7 @@ class RunProgress:
         self.busy_with: str | None = None
         self.losses: dict[str, Curve] = {}
         self.dice: dict[str, Curve] = {}
+        self.pretext_dice: dict[str, Curve] = {}
         self.best_dice: float | None = None
         self.weights: Event | None = None
         self.preview: Event | None = None
@@ -164,10 +166,15 @@ class RunProgress:
     def _take_evaluation(self, event: Event) -> None:
         data = event.data
         step = int(data.get("step", self.step))
-        mean = data.get("mean_dice")
-        _add(self.dice, "mean", step, mean)
+        mean, what = data.get("mean_dice"), data.get("what")
+        curves = self.pretext_dice if what else self.dice
+        _add(curves, "mean", step, mean)
         for name, value in (data.get("dice") or {}).items():
-            _add(self.dice, str(name), step, value)
+            _add(curves, str(name), step, value)
+        if what:
+            if mean is not None:
+                self._note(event.time, f"step {step}: {what} Dice {mean:.3f}")
+            return
         if mean is not None and (data.get("best") or self.best_dice is None or mean > self.best_dice):
             self.best_dice = float(mean)
         if mean is not None:

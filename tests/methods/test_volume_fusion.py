@@ -75,7 +75,7 @@ def test_input_is_the_two_scans_in_the_shares_that_the_target_says(shape):
     alpha = everywhere / 4
     assert torch.allclose(pretext.inputs, alpha * batch.partner + (1 - alpha) * batch.image, atol=1e-6)
     views = {view.name: view for view in pretext.views}
-    assert list(views) == ["background", "donor", "alpha", "boxes", "fused", "target"]
+    assert list(views) == ["background", "donor", "alpha", "boxes", "fused", "target", "shares"]
     assert torch.equal(views["alpha"].data, levels.unsqueeze(1) / 4)
     assert views["fused"].data is pretext.inputs
     assert views["target"].data is levels
