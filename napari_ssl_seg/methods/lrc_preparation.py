@@ -103,7 +103,7 @@ def prepare_slice(method: LRC, study: Study, case_id: str, index: int) -> Prepar
     config: LRCConfig = method.config
     resolved = resolve_settings(config)
     regions = slice_regions(study, resolved, case_id, index, purpose="show")
-    found = KnownSlices(study.case(case_id).shape, lambda z: regions if z == index else None)
+    found = OneSlice(study.case(case_id).shape, index, regions)
     slices = sum(case.shape[0] for case in study.cases(split="train"))
     return Prepared(
         method=LRC(resolved.model_copy(update={"queue": queue_length(config.queue, slices)})),
