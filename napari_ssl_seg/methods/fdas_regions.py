@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_ssl_seg.methods.base import Prepared
-from napari_ssl_seg.pretext.crop import OUTSIDE
+from napari_ssl_seg.pretext.crop import KnownSlices
 from napari_ssl_seg.regions.settings import resolve_settings, source_title
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+
+    import numpy as np
 
     from napari_ssl_seg.methods.fdas import FDAS
     from napari_ssl_seg.methods.fdas_config import FDASConfig
@@ -21,23 +20,6 @@ if TYPE_CHECKING:
 
 UNBOUNDED = ("zscore", "none")
 """Normalisations whose values leave [-1, 1], the range of the restoring head."""
-
-
-@dataclass(frozen=True)
-class OneSlice:
-    """The region map of a scan of which one slice is known; the others count as lying outside."""
-
-    shape: tuple[int, int, int]
-    index: int
-    array: np.ndarray
-    """(y, x)."""
-
-    def cut(self, start: int, stop: int) -> np.ndarray:
-        """(stop - start, y, x)."""
-        found = np.full((max(stop - start, 0), *self.shape[1:]), OUTSIDE, dtype=np.int64)
-        if start <= self.index < stop:
-            found[self.index - start] = self.array
-        return found
 
 
 def prepare_study(method: FDAS, study: Study, case_ids: Sequence[str]) -> Generator[Event, None, Prepared]:
@@ -96,11 +78,12 @@ def prepare_study(method: FDAS, study: Study, case_ids: Sequence[str]) -> Genera
 def prepare_one(method: FDAS, study: Study, case_id: str, index: int) -> Prepared:
     """Regions of one slice, from the cache or at once, merged to K.
 
-    K is the setting, else what is known of the study's train cases, else this slice's own k_n, which is then said.
+    K is the setting, else what is known of the study's train cases, else this slice's own k_n, which is then said. Other
+    slices, which the inspector puts beside it, have regions where the cache has them: none is made for them.
     """
     from napari_ssl_seg.methods.fdas import FDAS
     from napari_ssl_seg.regions import merge_to_anchors, slice_regions
-    from napari_ssl_seg.regions.anchors import cached_counts
+    from napari_ssl_seg.regions.anchors import cached_anchors, cached_counts
     from napari_ssl_seg.regions.principal import count_for_share, region_areas
 
     config: FDASConfig = method.config
@@ -124,15 +107,24 @@ def prepare_one(method: FDAS, study: Study, case_id: str, index: int) -> Prepare
             f"K is {channels}, by this slice alone: it is not known of the study before its regions are made"
         )
     merged = merge_to_anchors(found, channels, config.assign, config.uncovered) + 1
-    shape = study.case(case_id).shape
 
-    def only(array: np.ndarray, wanted: str) -> OneSlice | None:
-        return OneSlice(shape, index, array) if wanted == case_id else None
+    def regions_of(wanted: str) -> KnownSlices:
+        def find(z: int) -> np.ndarray | None:
+            if (wanted, z) == (case_id, index):
+                return merged
+            return cached_anchors(
+                study, resolved, wanted, z, channels, assign=config.assign, uncovered=config.uncovered
+            )
+
+        return KnownSlices(study.case(wanted).shape, find)
+
+    def submasks_of(wanted: str) -> KnownSlices:
+        return KnownSlices(study.case(wanted).shape, lambda z: found if (wanted, z) == (case_id, index) else None)
 
     return Prepared(
         method=FDAS(resolved.model_copy(update={"channels": channels}), histogram=known.histogram() if known else None),
-        regions_of=lambda wanted: only(merged, wanted),
-        submasks_of=lambda wanted: only(found, wanted),
+        regions_of=regions_of,
+        submasks_of=submasks_of,
         warnings=tuple(warnings),
         facts={"regions": source_title(resolved), "K": channels},
     )

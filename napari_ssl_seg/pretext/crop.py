@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EMPTY_SHARE = 0.1
 """A patch whose standard deviation is below this share of the scan's holds nearly nothing (air, the table)."""
@@ -42,6 +42,24 @@ class WholeMap:
 
     def cut(self, start: int, stop: int) -> np.ndarray:
         return self.array[start:stop]
+
+
+@dataclass(frozen=True)
+class KnownSlices:
+    """The region map of a scan of which not every slice is known; the others count as lying outside."""
+
+    shape: tuple[int, int, int]
+    find: Callable[[int], np.ndarray | None]
+    """The map (y, x) of a slice, None where it is not known."""
+
+    def cut(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start, y, x)."""
+        cut = np.full((max(stop - start, 0), *self.shape[1:]), OUTSIDE, dtype=np.int64)
+        for z in range(start, stop):
+            known = self.find(z)
+            if known is not None:
+                cut[z - start] = known
+        return cut
 
 
 @dataclass(frozen=True)

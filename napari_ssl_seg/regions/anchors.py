@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.files import read_json, write_json
 from napari_ssl_seg.regions.filling import fill
+from napari_ssl_seg.regions.packs import Damaged
 from napari_ssl_seg.regions.prepare import case_files, regions_folder, sweep
 from napari_ssl_seg.regions.principal import count_for_share, merge_to_anchors
 from napari_ssl_seg.regions.settings import region_key, resolve_settings
@@ -140,7 +141,7 @@ def prepare_anchors(
             f"no slice of the {len(chosen)} cases has a region ({region_set.title}); choose another source or other parameters"
         )
     sources = {case_id: region_set.maps.files[case_id] for case_id in chosen}
-    folder = regions_folder(study, region_set.key) / "anchors" / _key([k, assign, uncovered])
+    folder = _anchors_folder(study, region_set.key, k, assign, uncovered)
     files = {case_id: CaseFile(folder, file.name, case_id, file.shape) for case_id, file in sources.items()}
 
     def merged(case_id: str, z: int) -> np.ndarray:
@@ -224,6 +225,30 @@ def cached_k(
     """
     found = cached_counts(study, settings, case_ids, alpha, uncovered=uncovered)
     return _cap(found.k, max_channels)[0] if found is not None and found.k >= 1 else None
+
+
+def cached_anchors(
+    study: Study,
+    settings: RegionSettings,
+    case_id: str,
+    z: int,
+    k: int,
+    *,
+    assign: Assign = "submask",
+    uncovered: Uncovered = "region",
+) -> np.ndarray | None:
+    """The anchors of one slice where `prepare_anchors` has made them before, (H, W); None where not, nothing is computed."""
+    resolved = resolve_settings(settings)
+    file = case_files(study, resolved, [case_id])[case_id]
+    folder = _anchors_folder(study, region_key(resolved), k, assign, uncovered)
+    try:
+        return replace(file, folder=folder).read(z)
+    except (FileNotFoundError, IndexError, Damaged):
+        return None
+
+
+def _anchors_folder(study: Study, key: str, k: int, assign: Assign, uncovered: Uncovered) -> Path:
+    return regions_folder(study, key) / "anchors" / _key([k, assign, uncovered])
 
 
 def _cap(k: int, max_channels: int | None) -> tuple[int, int | None]:

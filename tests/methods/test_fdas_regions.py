@@ -10,8 +10,8 @@ import pytest
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods import get_method, inspect
-from napari_ssl_seg.methods.fdas_regions import OneSlice
 from napari_ssl_seg.networks.patch import plan_spec
+from napari_ssl_seg.pretext.crop import KnownSlices
 from napari_ssl_seg.regions import merge_to_anchors, principal_count, region_areas, slice_regions
 from napari_ssl_seg.study import Study
 
@@ -135,7 +135,9 @@ def test_one_slice_is_what_training_gets(study):
         np.testing.assert_array_equal(
             one.submasks_of("case_0").cut(z, z + 1)[0], slice_regions(study, one.method.config, "case_0", z)
         )
-        assert one.regions_of("case_1") is None
+        # those beside it come from the cache
+        np.testing.assert_array_equal(one.regions_of("case_1").cut(0, 5), whole.regions_of("case_1").cut(0, 5))
+        assert (one.submasks_of("case_1").cut(0, 5) == -1).all()
 
 
 def test_a_slice_alone_says_that_k_is_its_own(tmp_path):
@@ -145,6 +147,8 @@ def test_a_slice_alone_says_that_k_is_its_own(tmp_path):
     areas = region_areas(slice_regions(study, one.method.config, "a", 1), uncovered="region")
     assert one.method.config.channels == principal_count([areas])
     assert any("by this slice alone" in text for text in one.warnings)
+    assert (one.regions_of("b").cut(0, 5) == -1).all()
+    assert (one.regions_of("a").cut(2, 5) == -1).all()
 
 
 def spec_of(study: Study):
@@ -202,8 +206,8 @@ def test_training_goes_on_with_awkward_scans(tmp_path, batch_size, variant):
     assert shown.method.config.channels == run.facts["K"]
 
 
-def test_a_map_of_one_slice_knows_no_other():
-    one = OneSlice((4, 2, 3), 1, np.ones((2, 3), np.int32))
+def test_what_is_not_known_of_a_map_lies_outside():
+    one = KnownSlices((4, 2, 3), lambda z: np.ones((2, 3), np.int32) if z == 1 else None)
     assert one.cut(0, 3).tolist() == [[[-1] * 3] * 2, [[1] * 3] * 2, [[-1] * 3] * 2]
     assert (one.cut(2, 4) == -1).all()
     assert one.cut(3, 3).shape == (0, 2, 3)
