@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_ssl_seg.gui.field_kinds import extra, make_field, make_slider, title, tooltip
 from napari_ssl_seg.gui.style import mark
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.gui.number_slider import NumberSlider
 
 
-FIELD_WIDTH, WITH_SLIDER = 130, 190
+FIELD_WIDTH, WITH_SLIDER = 130, 164
 ROUNDED = 1e-10
 """Inputs round to ten places behind the point."""
 
@@ -141,7 +150,13 @@ class ConfigForm(QWidget):
                 slider.setToolTip(field.toolTip())
                 slider.setAccessibleName(f"{title(name, info)}, slider")
                 self._sliders[name] = slider
+                if isinstance(
+                    field, QAbstractSpinBox
+                ):  # the room of its buttons is for digits; the arrow keys still work
+                    field.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
                 cell = _beside(slider, field)
+            if self._with_sliders:  # what a choice would like must not take the room of the names
+                cell.setSizePolicy(QSizePolicy.Policy.Ignored, cell.sizePolicy().verticalPolicy())
             grid = layouts[name not in shown]
             row = grid.rowCount()
             grid.addWidget(label, row, 0)
@@ -286,8 +301,8 @@ def _beside(slider: NumberSlider, field: QWidget) -> QWidget:
     layout = QHBoxLayout(cell)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(6)
-    layout.addWidget(slider, 1)
-    layout.addWidget(field, 1)
+    layout.addWidget(slider, 2)
+    layout.addWidget(field, 3)
     return cell
 
 

@@ -130,7 +130,7 @@ class NumberSlider(QSlider):
         self._following = False
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(48, super().minimumSizeHint().height())
+        return QSize(40, super().minimumSizeHint().height())
 
     def sizeHint(self) -> QSize:
-        return QSize(80, super().sizeHint().height())
+        return QSize(60, super().sizeHint().height())

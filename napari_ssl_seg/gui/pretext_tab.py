@@ -338,7 +338,10 @@ class PretextTab(QWidget):
         self.thumbnails.mark_shown(self._views.visible_views())
         self.chips.show_texts(found.chips)
         mark(self.status, "hint")
-        self.status.setText(f"{self._title(found)}, drawn in {1000 * found.seconds:.0f} ms")
+        lines = [f"{self._title(found)}, drawn in {1000 * found.seconds:.0f} ms"]
+        # Where regions come from is said in their box already.
+        lines += [f"{note}." for note in found.notes if not note.startswith("regions are")]
+        self.status.setText("\n".join(lines))
 
     @staticmethod
     def _title(found: InspectionAnswer) -> str:

@@ -62,11 +62,11 @@ class RegionBox(QFrame):
         self.weights = WeightsPage(workbench)
         self.form = ConfigForm(sliders=True)
         self.show_row = RegionShow(workbench, viewer)
-        self.work = WorkRow(workbench)
         self.prepare_button = QPushButton("Prepare all scans")
         self.prepare_button.setToolTip(
             "Make the regions of every slice of the study now, in the background; training does it by itself otherwise"
         )
+        self.work = WorkRow(workbench, self.prepare_button)
         self._looker = LatestOnly(
             lambda question: (question, look(*question)),
             self._looked,
@@ -86,7 +86,7 @@ class RegionBox(QFrame):
         body = QVBoxLayout(self.body)
         body.setContentsMargins(0, 0, 0, 0)
         body.setSpacing(6)
-        for widget in (self.form, self.show_row, self.work, self.prepare_button):
+        for widget in (self.form, self.show_row, self.work):
             body.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 8)
@@ -102,7 +102,7 @@ class RegionBox(QFrame):
         self.weights_button.file_asked.connect(self.weights.ask_for_file)
         self.weights_button.offer_asked.connect(self.weights.offer)
         self.weights.chosen.connect(self._use_weights)
-        self.show_row.asked_without_weights.connect(self.weights.offer_first)
+        self.show_row.asked_without_weights.connect(self.weights.offer_type)
         self.prepare_button.clicked.connect(self.prepare)
         self.work.ended.connect(self._prepared)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
-from napari_ssl_seg.gui.region_layers import RegionLayers
+from napari_ssl_seg.gui.region_layers import COLOURS, RegionLayers
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.workers import LatestOnly
 from napari_ssl_seg.workbench import sentence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.workbench import Workbench
     from napari_ssl_seg.workbench.regions import RegionsAnswer, SourceRegions
 
+SWATCH = 8
 DELAY_MILLISECONDS = 20
 """A slider rests this long before regions are made anew."""
 HELP = {
@@ -37,11 +39,11 @@ class RegionShow(QWidget):
 
     Signals
     -------
-    asked_without_weights()
-        Segment Anything was switched on and there are no weights.
+    asked_without_weights(str)
+        Segment Anything was switched on and there are no weights of that type.
     """
 
-    asked_without_weights = Signal()
+    asked_without_weights = Signal(str)
 
     def __init__(self, workbench: Workbench, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,9 +62,15 @@ class RegionShow(QWidget):
         for source, name in SOURCES.items():
             button = _switch(name, HELP[source])
             button.clicked.connect(lambda _=False, source=source: self._pressed(source))
+            button.setIcon(_swatch(COLOURS[source]))
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            button.setIconSize(QSize(SWATCH, SWATCH))
             self.buttons[source] = button
             flow.addWidget(button)
         self.fill_button = _switch("Filled", "Fill the regions, each in a colour of its own, instead of outlining them")
+        self.fill_button.setIcon(_filling())
+        self.fill_button.setIconSize(QSize(2 * SWATCH, 2 * SWATCH))
+        self.fill_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
         self.fill_button.toggled.connect(lambda filled: self.layers.set_outlined(not filled))
         flow.addWidget(self.fill_button)
         self.note = QLabel()
@@ -181,14 +189,16 @@ class RegionShow(QWidget):
                 problems.append(found.problem)
         self._say(" ".join(problems))
         self._name_buttons()
+        missing = next((found.weights_missing for found in wanted if found.weights_missing), "")
+        if missing:
+            self._say("Segment Anything needs weights: fetch them, or choose a file under SAM weights.", "hint")
+            self.asked_without_weights.emit(missing)
 
     def _settle(self, found: SourceRegions) -> None:
         self.buttons[found.source].setToolTip(f"<qt><b>{found.title}</b><br>{HELP[found.source]}</qt>")
-        if found.problem:
+        if found.problem or found.weights_missing:
             self.buttons[found.source].setChecked(False)
             self._unmade.discard(found.source)
-            if found.source == "sam":
-                self.asked_without_weights.emit()
         elif found.labels is None:
             self._unmade.add(found.source)
         else:
@@ -203,10 +213,30 @@ class RegionShow(QWidget):
             button.setText(text)
         self.buttons["masks"].setVisible(bool(self._values.get("masks")))
 
-    def _say(self, text: str) -> None:
-        mark(self.note, "error" if text else "hint")
+    def _say(self, text: str, role: str = "error") -> None:
+        mark(self.note, role if text else "hint")
         self.note.setText(text)
         self.note.setVisible(bool(text))
+
+
+def _swatch(colour: str) -> QIcon:
+    """The colour of a source's outlines."""
+    picture = QPixmap(SWATCH, SWATCH)
+    picture.fill(QColor(colour))
+    return QIcon(picture)
+
+
+def _filling() -> QIcon:
+    """Regions side by side: one outlined, one filled."""
+    side = 4 * SWATCH
+    picture = QPixmap(side, side)
+    picture.fill(QColor("transparent"))
+    painter = QPainter(picture)
+    painter.setPen(QPen(QColor("#999999"), 3))
+    painter.drawRect(2, 6, side // 2 - 2, side - 12)
+    painter.fillRect(side // 2 + 2, 5, side // 2 - 3, side - 10, QColor("#e69f00"))
+    painter.end()
+    return QIcon(picture)
 
 
 def _switch(text: str, help_: str) -> QToolButton:

@@ -48,7 +48,7 @@ class WeightsButton(QToolButton):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setText("SAM weights …")
+        self.setText("SAM weights ▾")
         self.setToolTip("Use a file with Segment Anything's or MedSAM's weights, or fetch public ones")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         mark(self, "quiet")
@@ -89,10 +89,7 @@ class WeightsPage(QFrame):
         self._check: Task | None = None
         self.notice = QLabel()
         self.notice.setWordWrap(True)
-        self.notice.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.LinksAccessibleByMouse
-        )
-        self.notice.setOpenExternalLinks(True)
+        self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.fetch_button = QPushButton()
         self.cancel_button = QPushButton("Not now")
         mark(self.cancel_button, "quiet")
@@ -131,15 +128,17 @@ class WeightsPage(QFrame):
         self.notice.setText(notice_html(weights.notice))
         self.fetch_button.setText(f"Download {weights.size}")
         self.notice.show()
+        self.fetch_button.show()
+        self.cancel_button.setText("Not now")
         self.buttons.show()
         self.work.say("")
         self.show()
 
-    def offer_first(self) -> None:
-        """Offer the smallest, unless something goes on or one is there."""
-        offers = weights_on_offer()
-        if not self.busy and offers and not any(weights.there for weights in offers):
-            self.offer(offers[0])
+    def offer_type(self, model_type: str) -> None:
+        """Offer the weights of that type, unless something goes on."""
+        for weights in weights_on_offer():
+            if weights.model_type == model_type and not weights.there and not self.busy:
+                self.offer(weights)
 
     def _fetch(self) -> None:
         if self._weights is not None:
@@ -187,21 +186,21 @@ class WeightsPage(QFrame):
     def _refused(self, error: Exception) -> None:
         self.work.say(sentence(error), "error")
         self.cancel_button.setText("Put away")
+        self.fetch_button.hide()
+        self.buttons.show()
 
     def _checked(self) -> None:
         self._check = None
 
 
 def notice_html(text: str) -> str:
-    """A notice with its addresses as links, and with its checksum broken where it has to be."""
+    """A notice, its first line stronger, and its checksum broken where the panel is too narrow for it."""
     import html
     import re
 
-    lines = []
-    for line in html.escape(text).split("\n"):
-        line = re.sub(r"(https://[^\s)]+)", r'<a href="\1">\1</a>', line)
-        lines.append(re.sub(r"\b([0-9a-f]{64})\b", lambda match: _breakable(match[1]), line))
-    return "<qt>" + "<br>".join(lines) + "</qt>"
+    first, *lines = html.escape(text).split("\n")
+    lines = [re.sub(r"\b([0-9a-f]{64})\b", lambda match: _breakable(match[1]), line) for line in lines]
+    return "<qt>" + "<br>".join((f"<b>{first.partition(': ')[0]}</b>: {first.partition(': ')[2]}", *lines)) + "</qt>"
 
 
 def _breakable(text: str) -> str:

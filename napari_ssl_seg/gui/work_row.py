@@ -27,6 +27,11 @@ SAY_SECONDS = 0.2
 class WorkRow(QWidget):
     """A line about some work, and while it goes on a bar, the time left and Stop. One piece of work at a time.
 
+    Parameters
+    ----------
+    action
+        What starts it; stands beside the line.
+
     Signals
     -------
     ended(object)
@@ -35,7 +40,7 @@ class WorkRow(QWidget):
 
     ended = Signal(object)
 
-    def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
+    def __init__(self, workbench: Workbench, action: QWidget | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workbench = workbench
         self._task: Task | None = None
@@ -58,7 +63,11 @@ class WorkRow(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.line)
+        top = QHBoxLayout()
+        top.addWidget(self.line, 1)
+        if action is not None:
+            top.addWidget(action)
+        layout.addLayout(top)
         layout.addWidget(self.busy_row)
         self.busy_row.hide()
         self.say("")

@@ -41,6 +41,8 @@ class Inspection:
     """The axial slice of the scan that was asked for."""
     seconds: float
     """What it took to make the batch, the pretext and the output."""
+    warnings: tuple[str, ...] = ()
+    """Of `Method.prepare_slice`: what is not as it would be in a run."""
 
     @property
     def row(self) -> int:
@@ -121,6 +123,7 @@ def inspect(
         stats=dict(pretext.stats),
         slice_index=index,
         seconds=time.perf_counter() - started,
+        warnings=prepared.warnings,
     )
 
 

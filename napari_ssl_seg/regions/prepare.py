@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,10 +166,13 @@ class _Maker:
 
     def batch(self) -> int:
         """How many slices the source takes at once: more than one where it runs on a GPU."""
-        if self.settings.source in QUICK:
-            return 1
-        source = _opened.get(self.study, self.settings, self.key)
+        source = self._source()
         return int(getattr(getattr(source, "engine", source), "slices_at_once", 1))
+
+    def _source(self) -> RegionSource:
+        if self.settings.source in QUICK:
+            return open_source(self.settings)
+        return _opened.get(self.study, self.settings, self.key)
 
     def one(self, case_id: str, z: int) -> np.ndarray:
         """(H, W) int32."""
@@ -197,16 +200,11 @@ class _Maker:
         """One label map after the other; between two of them another thread may have its turn."""
         if not images:
             return
-        if self.settings.source in QUICK:
-            quick = open_source(self.settings)
-            for image, place in zip(images, places, strict=True):
-                yield quick.segment([image], places=[place])[0]
-            return
-        source: Any = _opened.get(self.study, self.settings, self.key)
+        source: Any = self._source()
         each = getattr(source, "segment_each", None)
         found = iter(each(images, places=places)) if each is not None else None
         for image, place in zip(images, places, strict=True):
-            with _opened.lock:
+            with nullcontext() if self.settings.source in QUICK else _opened.lock:
                 made = next(found) if found is not None else source.segment([image], places=[place])[0]
             yield made
 

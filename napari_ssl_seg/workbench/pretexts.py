@@ -79,6 +79,8 @@ class InspectionAnswer:
     front: str
     """Name of the picture of what the network gets."""
     seconds: float
+    notes: tuple[str, ...] = ()
+    """Sentences about what is not as it would be in a run."""
 
 
 def warm_up() -> None:
@@ -163,6 +165,7 @@ def _answer(request: InspectionRequest, inspection: Inspection, geometry: Any) -
         placement=placement,
         front=front,
         seconds=inspection.seconds,
+        notes=inspection.warnings,
     )
 
 

@@ -53,6 +53,8 @@ class SourceRegions:
     """A table of the regions, column by column; ``index`` is the label."""
     problem: str = ""
     """Why there is none, in one sentence."""
+    weights_missing: str = ""
+    """The type of Segment Anything whose weights are not there."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,7 @@ class RegionsState:
             return ""
         if self.complete:
             return f"All {count(self.slices, 'slice')} of {count(self.cases, 'scan')} are prepared."
-        prepared = f"{self.ready:,} of {count(self.slices, 'slice')}".replace(",", " ")
-        return f"{prepared} prepared ({count(self.cases, 'scan')}); training prepares what is missing."
+        return f"{_grouped(self.ready)} of {_grouped(self.slices)} slices prepared"
 
 
 def field_names() -> tuple[str, ...]:
@@ -148,11 +149,14 @@ def segment(request: RegionsRequest) -> RegionsAnswer:
 
 
 def _regions(request: RegionsRequest, source: str, pixel: float) -> SourceRegions:
-    from napari_ssl_seg.regions import resolve_settings, slice_regions, source_title
+    from napari_ssl_seg.regions import find_checkpoint, resolve_settings, slice_regions, source_title
 
     title = SOURCES[source]
     try:
-        settings = resolve_settings(region_settings(request.values, source=source))
+        asked = region_settings(request.values, source=source)
+        if source == "sam" and not asked.checkpoint and find_checkpoint(asked.model_type) is None:
+            return SourceRegions(source, title, None, weights_missing=asked.model_type)
+        settings = resolve_settings(asked)
         title = source_title(settings)
         if source in SLOW and source not in request.pressed and not is_prepared(request, settings):
             return SourceRegions(source, title, None)
@@ -262,12 +266,17 @@ class Progress:
         if "download" in what or "check" in what:
             numbers = f"{file_size(done)} of {file_size(total)}" if total else file_size(done)
         else:
-            numbers = f"{done:,.0f} of {total:,.0f}".replace(",", " ") if total else ""
+            numbers = f"{_grouped(done)} of {_grouped(total)}" if total else ""
         text = " ".join(part for part in (what, numbers) if part)
         if data.get("waiting"):
             text += ", waiting for another program that prepares the rest"
         left = data.get("seconds_left")
         return cls(text, done / total if total else None, None if left is None else float(left))
+
+
+def _grouped(number: float) -> str:
+    """``4 628``, which no line breaks."""
+    return f"{number:,.0f}".replace(",", "\u202f")
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------
