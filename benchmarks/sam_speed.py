@@ -1,0 +1,190 @@
+"""Our mask generator beside the stock one, and the fast setting beside the full one: one process, interleaved.
+
+python benchmarks/sam_speed.py [--points 16] [--rounds 2] [--fast-points 32] [--weights FILE] [--small FILE]
+
+Without --weights a vit_b with random weights is used: what it costs does not depend on the weights, but for the share of
+masks that pass each filter, which is set: every mask passes the predicted quality (our worst case: the decoder then makes
+every mask), and first none, then all pass stability (the stock generator then encodes each by run lengths).
+--small FILE: weights of `small_sam.py`, for the agreement of fast and full where masks mean something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import keep
+from scipy import ndimage
+
+from napari_ssl_seg.regions.sam_agreement import compare_masks
+from napari_ssl_seg.regions.sam_checkpoint import load_sam
+from napari_ssl_seg.regions.sam_engine import SamEngine
+from napari_ssl_seg.regions.sam_generator import GeneratorOptions, generate
+from napari_ssl_seg.regions.sam_layout import SamLayout, build_sam
+from napari_ssl_seg.sample import make_abdomen
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.regions.stock_sam import stock
+
+VIT_B = SamLayout(
+    image_size=1024,
+    patch=16,
+    width=768,
+    depth=12,
+    heads=12,
+    window=14,
+    global_blocks=(2, 5, 8, 11),
+    mlp_ratio=4.0,
+    qkv_bias=True,
+    embedding=256,
+    mask_channels=16,
+    decoder_depth=2,
+    decoder_mlp=2048,
+    decoder_downsampling=2,
+    iou_depth=3,
+    iou_hidden=256,
+    masks_per_point=3,
+)
+
+
+def slice_256(seed: int = 0) -> np.ndarray:
+    volume = make_abdomen(seed)[0].astype(np.float32)
+    image = volume[len(volume) // 2]
+    image = ndimage.zoom(image, (256 / image.shape[0], 256 / image.shape[1]), order=1)
+    return ((image - image.min()) / np.ptp(image) * 255).astype(np.uint8)
+
+
+def model(weights: str | None) -> tuple[Any, str]:
+    if weights:
+        return load_sam(weights), Path(weights).name
+    torch.manual_seed(0)
+    return build_sam(VIT_B), "vit_b, random weights"
+
+
+def timed(work: Any) -> tuple[float, float, Any]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return time.perf_counter() - wall, time.process_time() - cpu, result
+
+
+def interleaved(rounds: int, works: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Seconds of each by round, and the last result of each; the first of a round changes."""
+    seconds: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in works}
+    results: dict[str, Any] = {}
+    for number in range(rounds):
+        names = list(works) if number % 2 == 0 else list(works)[::-1]
+        for name in names:
+            wall, cpu, results[name] = timed(works[name])
+            seconds[name]["wall"].append(round(wall, 2))
+            seconds[name]["cpu"].append(round(cpu, 2))
+            print(f"{name}: {wall:.1f} s, {cpu:.1f} s of processor", flush=True)
+    return seconds, results
+
+
+def ratio(seconds: dict[str, Any], over: str, under: str) -> dict[str, float]:
+    """Of the medians, and the smallest of any round."""
+    result = {}
+    for kind in ("cpu", "wall"):
+        a, b = seconds[over][kind], seconds[under][kind]
+        result[f"{kind}_median"] = round(statistics.median(a) / statistics.median(b), 2)
+        result[f"{kind}_smallest_of_a_round"] = round(min(x / y for x, y in zip(a, b, strict=True)), 2)
+    return result
+
+
+def against_stock(sam: Any, image: np.ndarray, points: int, rounds: int, stability: float) -> dict[str, Any]:
+    options = {"points_per_side": points, "pred_iou_thresh": -1e9, "stability_score_thresh": stability}
+    rgb = np.repeat(image[..., None], 3, axis=2)
+    engine = SamEngine(sam)
+    with stock() as package, torch.no_grad():
+        generator = package.SamAutomaticMaskGenerator(sam, **options)
+        seconds, results = interleaved(
+            rounds,
+            {
+                "stock": lambda: generator.generate(rgb),
+                "ours": lambda: next(generate(engine, [image], GeneratorOptions(**options))),
+            },
+        )
+    ours, theirs = results["ours"], results["stock"]
+    return {
+        "points_per_side": points,
+        "rounds": rounds,
+        "seconds": seconds,
+        "times_faster": ratio(seconds, "stock", "ours"),
+        "masks": {"stock": len(theirs), "ours": len(ours)},
+        "same_masks": len(ours) == len(theirs)
+        and all((a.segmentation == b["segmentation"]).mean() > 0.999 for a, b in zip(ours, theirs, strict=True)),
+    }
+
+
+def fast_against_full(sam: Any, image: np.ndarray, points: int, rounds: int) -> dict[str, Any]:
+    options = GeneratorOptions(points_per_side=points, pred_iou_thresh=-1e9)
+    engines = {"full": SamEngine(sam), "fast": SamEngine(sam, fast=True)}
+    seconds, _ = interleaved(
+        rounds,
+        {name: (lambda engine=engine: next(generate(engine, [image], options))) for name, engine in engines.items()},
+    )
+    return {
+        "points_per_side": points,
+        "rounds": rounds,
+        "seconds": seconds,
+        "times_faster": ratio(seconds, "full", "fast"),
+    }
+
+
+def agreement(weights: str) -> dict[str, Any]:
+    """On phantoms that the small network was not trained on; both settings with the stock options."""
+    from small_sam import slices
+
+    sam = load_sam(weights)
+    options = GeneratorOptions(points_per_side=24, pred_iou_thresh=0.8, stability_score_thresh=0.9)
+    engines = [SamEngine(sam), SamEngine(sam, fast=True)]
+    images = [image for image, _ in slices(range(100, 103))]
+    rows = []
+    for image in images:
+        full, fast = (
+            timed(lambda engine=engine, image=image: next(generate(engine, [image], options))) for engine in engines
+        )
+        result = compare_masks(full[2], fast[2], image.shape)
+        rows.append((result, full[1], fast[1]))
+        print(f"{result.describe()}", flush=True)
+    matched = sum(result.matched for result, *_ in rows)
+    return {
+        "network": "small, trained on phantoms (benchmarks/small_sam.py)",
+        "slices": len(rows),
+        "masks_full": sum(result.expected for result, *_ in rows),
+        "masks_fast": sum(result.found for result, *_ in rows),
+        "matched": matched,
+        "mean_iou_of_matched": round(sum(r.mean_iou * r.matched for r, *_ in rows if r.matched) / max(matched, 1), 4),
+        "coverage_agreement": round(float(np.mean([result.coverage for result, *_ in rows])), 4),
+        "times_faster_cpu": round(sum(row[1] for row in rows) / sum(row[2] for row in rows), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--fast-points", type=int, default=32)
+    parser.add_argument("--fast-rounds", type=int, default=1)
+    parser.add_argument("--weights", default=None)
+    parser.add_argument("--small", default=None)
+    chosen = parser.parse_args()
+    sam, name = model(chosen.weights)
+    image = slice_256()
+    results: dict[str, Any] = {"network": name, "slice": list(image.shape), "threads": torch.get_num_threads()}
+    results["every_mask_fails_stability"] = against_stock(sam, image, chosen.points, chosen.rounds, 1.1)
+    results["every_mask_passes"] = against_stock(sam, image, chosen.points, 1, 0.0)
+    results["fast"] = fast_against_full(sam, image, chosen.fast_points, chosen.fast_rounds)
+    if chosen.small:
+        results["fast"]["agreement"] = agreement(chosen.small)
+    keep("sam_speed", results)
+
+
+if __name__ == "__main__":
+    main()
