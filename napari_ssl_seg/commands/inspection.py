@@ -28,7 +28,14 @@ def inspect_case(
 
     opened = Study.open(study)
     chosen = get_method(method, parse_settings(settings))
-    spec = plan_network(opened, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims)
+    spec = plan_network(
+        opened,
+        network=network,
+        preset=preset,
+        dims=dims,
+        allowed_dims=chosen.dims,
+        allowed_networks=chosen.networks,
+    )
     shown = inspect(
         opened,
         chosen,

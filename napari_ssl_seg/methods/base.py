@@ -151,6 +151,8 @@ class Method(ABC):
     paper: ClassVar[str]
     dims: ClassVar[frozenset[int]]
     Config: ClassVar[type[MethodConfig]]
+    networks: ClassVar[tuple[str, ...]] = ()
+    """Names of the networks that it can pretrain, the one taken by default first; empty: any."""
     needs: ClassVar[Needs] = Needs()
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings under a name, such as the rows of the paper's ablation, for ``compare --methods NAME:VARIANT``."""

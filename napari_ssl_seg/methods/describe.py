@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def describe_methods() -> list[dict[str, Any]]:
-    """One entry a method: ``name``, ``title``, ``paper``, ``dims``, ``description`` and ``fields`` (`describe_field`)."""
+    """One entry a method: ``name``, ``title``, ``paper``, ``dims``, ``networks`` (empty: any), ``description`` and ``fields``
+    (`describe_field`)."""
     return [
         {
             "name": method.name,
             "title": method.title,
             "paper": method.paper,
             "dims": sorted(method.dims),
+            "networks": list(method.networks),
             "description": (method.__doc__ or "").strip().splitlines()[0],
             "fields": [describe_field(method.Config, name) for name in method.Config.model_fields],
         }

@@ -21,6 +21,7 @@ _CLASSES = {
     "simmim": ("napari_ssl_seg.methods.simmim", "SimMIM"),
     "models_genesis": ("napari_ssl_seg.methods.models_genesis", "ModelsGenesis"),
     "patch_swap": ("napari_ssl_seg.methods.patch_swap", "PatchSwap"),
+    "mae": ("napari_ssl_seg.methods.mae", "MAE"),
     "fdas": ("napari_ssl_seg.methods.fdas", "FDAS"),
     "lrc": ("napari_ssl_seg.methods.lrc", "LRC"),
 }

@@ -60,11 +60,16 @@ def block_mask(
         Boolean, (batch, *shape), True where masked, on the generator's device.
     """
     grid = [math.ceil(size / side) for size, side in zip(shape, block, strict=True)]
+    return spread(choose_blocks(batch, grid, ratio, generator), block, shape)
+
+
+def choose_blocks(batch: int, grid: Sequence[int], ratio: float, generator: torch.Generator) -> Tensor:
+    """Draw for each sample `masked_count` of the blocks of a grid; boolean (batch, *grid), on the generator's device."""
     blocks = math.prod(grid)
     order = torch.rand(batch, blocks, generator=generator, device=generator.device).argsort(dim=1, stable=True)
     chosen = torch.zeros(batch, blocks, dtype=torch.bool, device=generator.device)
     chosen.scatter_(1, order[:, : masked_count(blocks, ratio)], True)
-    return spread(chosen.view(batch, *grid), block, shape)
+    return chosen.view(batch, *grid)
 
 
 def block_statistics(image: Tensor, block: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from napari_ssl_seg.training.runs import Run, RunRecord
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, TrainSettings, make_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_ssl_seg.methods.base import Method
     from napari_ssl_seg.networks import NetworkSpec
@@ -55,7 +55,9 @@ def prepare_pretrain(
     cases = study.cases(split="train")
     if not cases:
         raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
-    spec = plan_network(study, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims)
+    spec = plan_network(
+        study, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims, allowed_networks=chosen.networks
+    )
     made = _settings(PretrainSettings, spec, train, iterations, batch_size, device, seed)
     record = RunRecord(
         kind="pretrain",
@@ -150,15 +152,16 @@ def plan_network(
     preset: str | None = None,
     dims: int | None = None,
     allowed_dims: frozenset[int] = frozenset((2, 3)),
+    allowed_networks: Sequence[str] = (),
 ) -> NetworkSpec:
     """The network that a training on this study would use where these choices are left open; the inspector's, too.
 
     Parameters
     ----------
     network, preset, dims
-        ``unet``, ``small`` and `default_dims` where None.
-    allowed_dims
-        What the method can do (``Method.dims``).
+        ``unet`` or the first of ``allowed_networks``, ``small`` and `default_dims` where None.
+    allowed_dims, allowed_networks
+        What the method can do (``Method.dims``, ``Method.networks``); no name: any network.
 
     Raises
     ------
@@ -167,7 +170,10 @@ def plan_network(
     """
     from napari_ssl_seg.networks import network_dims, plan_spec
 
-    name = network or "unet"
+    name = network or (*allowed_networks, "unet")[0]
+    if allowed_networks and name not in allowed_networks:
+        wanted = " or ".join(allowed_networks)
+        raise RunError(f"this method pretrains {wanted} and nothing else, not {name}; choose network {wanted}")
     possible = allowed_dims & network_dims(name, preset or "small")
     if not possible:
         raise RunError(

@@ -67,9 +67,11 @@ def small_study(cases: int = 4, **options: Any) -> FakeStudy:
     return FakeStudy({f"case{number}": blobs(number, **options) for number in range(cases)})
 
 
-def small_spec(dims: int, channels: int = 1) -> NetworkSpec:
+def small_spec(dims: int, channels: int = 1, method: Method | None = None) -> NetworkSpec:
+    """A small network for slices or volumes: a U-Net, or what the method pretrains."""
     patch = (32, 32) if dims == 2 else (16, 32, 32)
-    return NetworkSpec(dims=2 if dims == 2 else 3, in_channels=channels, preset="small", patch=patch)
+    name = (*method.networks, "unet")[0] if method is not None else "unet"
+    return NetworkSpec(name=name, dims=2 if dims == 2 else 3, in_channels=channels, preset="small", patch=patch)
 
 
 SETTLED: dict[str, dict[str, Any]] = {"fdas": {"channels": 5}, "lrc": {"queue": 0}}

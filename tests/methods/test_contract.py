@@ -20,8 +20,13 @@ EVERY = [
 ]
 
 
+PARTIAL = {"mae"}
+"""Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
+
+
 def prepared(name: str, dims: int, channels: int):
-    method, spec = settled(name), small_spec(dims, channels)
+    method = settled(name)
+    spec = small_spec(dims, channels, method)
     study = small_study(channels=channels)
     made = fake_prepared(method, study)
     return method, spec, sample_batch(study, list(study.scans), spec, method.needs, 2, 0, 0, prepared=made)
@@ -145,7 +150,7 @@ def test_transfer_has_the_names_of_the_network_to_fine_tune(name, dims, channels
     assert handed_on
     assert handed_on.keys() <= target.keys()
     assert all(tensor.shape == target[tensor_name].shape for tensor_name, tensor in handed_on.items())
-    if method.finetuning_spec(spec) == spec:
+    if method.finetuning_spec(spec) == spec and name not in PARTIAL:
         own = model.get_submodule("backbone").state_dict()
         assert handed_on.keys() == target.keys()
         assert all(torch.equal(tensor, own[tensor_name]) for tensor_name, tensor in handed_on.items())

@@ -29,7 +29,8 @@ def regions_without_a_study(monkeypatch):
 
 
 def finished_run(folder, name: str, dims: int) -> Run:
-    method, spec = settled(name), small_spec(dims)
+    method = settled(name)
+    spec = small_spec(dims, method=method)
     record = RunRecord(
         kind="pretrain",
         method=name,
@@ -45,8 +46,8 @@ def finished_run(folder, name: str, dims: int) -> Run:
 
 @pytest.mark.parametrize(("name", "dims"), EVERY)
 def test_what_is_shown_is_what_pretext_returns(name, dims):
-    study, spec = small_study(), small_spec(dims)
-    method = settled(name)
+    study, method = small_study(), settled(name)
+    spec = small_spec(dims, method=method)
     shown = inspect(study, method, "case1", spec=spec, slice_index=7, seed=5)
     batch = batch_at(
         study,
