@@ -125,7 +125,12 @@ def answer(request: InspectionRequest) -> InspectionAnswer:
     method = get_method(request.method, request.settings)
     scan = study.patches_source(request.case_id, purpose="show")
     spec = plan_spec(
-        request.dims, scan.array.shape[0], study.median_shape(), study.median_spacing(), preset=request.preset
+        request.dims,
+        scan.array.shape[0],
+        study.median_shape(),
+        study.median_spacing(),
+        preset=request.preset,
+        name=(*method.networks, "unet")[0],
     )
     inspection = inspect(
         study,
