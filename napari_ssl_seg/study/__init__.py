@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_ssl_seg.study.records import Case, ClassInfo, Problem, Scan, StudySettings
+    from napari_ssl_seg.study.records import Case, ClassInfo, Problem, Scan, StudySettings, Target
     from napari_ssl_seg.study.study import Study
 
-__all__ = ["Case", "ClassInfo", "Problem", "Scan", "Study", "StudySettings"]
+__all__ = ["Case", "ClassInfo", "Problem", "Scan", "Study", "StudySettings", "Target"]
 
 
 def __getattr__(name: str) -> object:

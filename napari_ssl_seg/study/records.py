@@ -102,6 +102,16 @@ class Scan:
     """What the normalisation had to say (a constant image, values that are not numbers), or None."""
 
 
+class Target(BaseModel):
+    """A union of label values; targets of a study may overlap."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    values: tuple[int, ...] = Field(description="label values that belong to it, ascending")
+    written: int = Field(description="the value that it is painted with in predicted label maps, one of its own")
+
+
 class StudySettings(BaseModel):
     """What was chosen when the study was made."""
 
@@ -113,4 +123,5 @@ class StudySettings(BaseModel):
     normalisation: str = "percentile"
     four_d: Literal["channels", "time"] = "channels"
     sparse_labels: bool = Field(False, description="axial slices without any label count as unlabelled")
+    targets: tuple[Target, ...] = Field(default=(), description="overlapping targets; empty: every class is one")
     created: float = Field(0.0, description="seconds since 1970")

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_ssl_seg.errors import RunError, UserError
 from napari_ssl_seg.files import inside, read_json, write_json, write_text
+from napari_ssl_seg.study.records import Target  # noqa: TC001 - pydantic looks at it
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class RunRecord(BaseModel):
     cases: dict[str, list[str]] = Field(default_factory=dict, description="case ids by use: train, validation")
     slices: dict[str, list[int]] = Field(default_factory=dict, description="labelled slices used, by case; empty: all")
     classes: dict[int, str] = Field(default_factory=dict, description="label value -> class name")
+    targets: tuple[Target, ...] = Field(default=(), description="overlapping targets; empty: every class is one")
     parent: str | None = Field(None, description="id of the run whose weights this one started from")
     normalisation: str = "percentile"
     created: float = 0.0
