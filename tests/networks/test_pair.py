@@ -81,6 +81,29 @@ def test_features_that_do_not_fit_are_said(features):
         build_network(NetworkSpec(patch=(32, 32), options={"features": 8}))
 
 
+def test_the_papers_size_pads_to_32_and_cuts_back():
+    """34.1 million weights with the paper's local network (MONAI's BasicUNet, 2.03 million), for which ours stands."""
+    torch.manual_seed(0)
+    spec = spec_of(patch=(40, 56), options={"global_encoder": "resnet50"})
+    net = build_network(spec, 3)
+    assert sum(weight.numel() for weight in net.backbone.global_.parameters()) == 32_112_544
+    assert net.backbone.bottleneck_features == 2048
+    for size in ((40, 56), (64, 96), (33, 20)):
+        assert net(torch.randn(2, 1, *size)).shape == (2, 3, *size)
+    net.eval()
+    with torch.no_grad():
+        x = torch.randn(1, 1, 64, 64)
+        whole = net.backbone.global_.unet.net(x)
+        assert torch.allclose(net.backbone(x)[:, :64], whole, atol=1e-5)
+        edge = torch.nn.functional.pad(x[..., :50, :40], (0, 24, 0, 14), mode="replicate")
+        cut = net.backbone.global_.unet.net(edge)[..., :50, :40]
+        assert torch.allclose(net.backbone.global_(x[..., :50, :40]), cut, atol=1e-5)
+    with pytest.raises(UserError, match="global_encoder"):
+        build_network(spec_of(dims=3, patch=(32,) * 3, options={"global_encoder": "resnet50"}))
+    with pytest.raises(UserError, match="unet, resnet50"):
+        build_network(spec_of(options={"global_encoder": "vgg"}))
+
+
 def test_a_u_net_without_its_decoder_encodes_as_before():
     torch.manual_seed(0)
     net = build_network(NetworkSpec(patch=(32, 32)))
