@@ -59,7 +59,7 @@ class PooledEncoder(nn.Module):
 
     def __init__(self, backbone: Backbone, out_features: int, layers: int) -> None:
         super().__init__()
-        width = backbone.bottleneck_features
+        width = backbone.token_features
         self.backbone = backbone
         self.parts = pooled_parts(backbone)
         pooled = width * self.parts**backbone.dims
@@ -68,7 +68,7 @@ class PooledEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, *spatial) to (B, ``out_features``)."""
-        features = self.backbone.encode(image)[-1]
+        features = self.backbone.tokens(self.backbone.encode(image))
         pool = F.adaptive_avg_pool2d if features.ndim == 4 else F.adaptive_avg_pool3d
         return F.normalize(self.head(pool(features, self.parts).flatten(1)).float(), dim=1)
 

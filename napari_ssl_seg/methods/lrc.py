@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.events import Event
 
-SHAPING = ("features", "global_contrast", "moco", "queue", "projection")
+SHAPING = ("features", "global_contrast", "global_encoder", "moco", "queue", "projection")
 """Settings that decide which weights the model has."""
 
 
@@ -67,8 +67,9 @@ class LRC(Method):
     def finetuning_spec(self, spec: NetworkSpec) -> NetworkSpec:
         """A pair of the U-Net pretrained on."""
         options = dict(spec.options)
-        if self.config.features != 64 or "features" in options:
-            options["features"] = self.config.features
+        for name, usual in (("features", 64), ("global_encoder", "unet")):
+            if (chosen := getattr(self.config, name)) != usual or name in options:
+                options[name] = chosen
         return spec.model_copy(update={"name": "unet_pair", "options": options})
 
     # -- the sample -----------------------------------------------------------------------------------------------

@@ -100,6 +100,11 @@ class LRCConfig(RegionSettings, MethodConfig):
         description="Of whole slices, for the encoder of the other branch; none: that branch stays random.",
         json_schema_extra={"basic": True},
     )
+    global_encoder: Literal["unet", "resnet50"] = Field(
+        default="unet",
+        title="Global encoder",
+        description="unet: as in the other branch; resnet50: the paper's, 32 million weights with its decoder.",
+    )
     moco: Literal["v1", "v2"] = Field(
         default="v1",
         title="MoCo",

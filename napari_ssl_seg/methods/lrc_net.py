@@ -8,13 +8,14 @@ from torch import nn
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods.contrast import MomentumContrast
-from napari_ssl_seg.networks.pair import Branch, UNetPair
+from napari_ssl_seg.networks.pair import Branch, UNetPair, global_unet
 from napari_ssl_seg.networks.unet import UNet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_ssl_seg.methods.lrc_config import LRCConfig
+    from napari_ssl_seg.networks.resnet_unet import ResNetUNet
 
 
 class LRCNet(nn.Module):
@@ -22,7 +23,7 @@ class LRCNet(nn.Module):
 
     def __init__(self, network: nn.Module, config: LRCConfig) -> None:
         super().__init__()
-        local, other = _unets(network)
+        local, other = _unets(network, config)
         self.local = Branch(local, config.features)
         self.global_contrast: MomentumContrast | None = None
         if config.global_contrast == "moco":
@@ -44,10 +45,13 @@ class LRCNet(nn.Module):
         return {name: tensor.detach().clone() for name, tensor in handed.items()}
 
 
-def _unets(network: nn.Module) -> tuple[UNet, UNet]:
-    """Two U-Nets of one layout with weights of their own."""
+def _unets(network: nn.Module, config: LRCConfig) -> tuple[UNet, UNet | ResNetUNet]:
+    """The networks of the two branches, with weights of their own."""
     if isinstance(network, UNetPair):
-        return network.local.unet, network.global_.unet
-    if isinstance(network, UNet):
-        return network, UNet(network.dims, network.in_channels, network.layout)
-    raise UserError("LRC works on the networks unet and unet_pair; choose one of these")
+        local = network.local.unet
+    elif isinstance(network, UNet):
+        local = network
+    else:
+        raise UserError("LRC works on the networks unet and unet_pair; choose one of these")
+    assert isinstance(local, UNet)
+    return local, global_unet(local, config.features, config.global_encoder)

@@ -8,7 +8,7 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.networks.catalogue import check_name, total_stride
 from napari_ssl_seg.networks.families import FAMILIES
 from napari_ssl_seg.networks.heads import SegmentationNet
-from napari_ssl_seg.networks.presets import pair_features, unet_layout
+from napari_ssl_seg.networks.presets import pair_features, pair_global_encoder, unet_layout
 from napari_ssl_seg.networks.unet import UNet
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _build_backbone(spec: NetworkSpec) -> Backbone:
     if spec.name == "unet_pair":
         from napari_ssl_seg.networks.pair import UNetPair
 
-        return UNetPair(spec.dims, spec.in_channels, unet_layout(spec), pair_features(spec))
+        return UNetPair(spec.dims, spec.in_channels, unet_layout(spec), pair_features(spec), pair_global_encoder(spec))
     return UNet(spec.dims, spec.in_channels, unet_layout(spec))
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 
 PAIR_FEATURES = 64
+PAIR_OPTIONS = ("features", "global_encoder")
+"""Options of ``unet_pair`` beside those of ``unet``."""
+GLOBAL_ENCODERS = ("unet", "resnet50")
 
 
 class UNetLayout(BaseModel):
@@ -106,7 +109,8 @@ def unet_layout(spec: NetworkSpec) -> UNetLayout:
         For an unknown preset or an option that does not fit, naming it.
     """
     base = preset_layout(spec.preset, spec.dims)
-    own = {name: value for name, value in spec.options.items() if (spec.name, name) != ("unet_pair", "features")}
+    of_the_pair = PAIR_OPTIONS if spec.name == "unet_pair" else ()
+    own = {name: value for name, value in spec.options.items() if name not in of_the_pair}
     values = base.model_dump() | own
     if "channels" in spec.options and "dropout" not in spec.options:
         values["dropout"] = ()  # the preset's rates belong to the preset's levels
@@ -133,6 +137,21 @@ def pair_features(spec: NetworkSpec) -> int:
     if not isinstance(features, int) or isinstance(features, bool) or not 1 <= features <= 1024:
         raise UserError(f"network option features is {features!r}; it should be a whole number from 1 to 1024")
     return features
+
+
+def pair_global_encoder(spec: NetworkSpec) -> str:
+    """What the global branch of a ``unet_pair`` encodes with: its option ``global_encoder``.
+
+    Raises
+    ------
+    UserError
+        When there is none of that name for these dimensions.
+    """
+    encoder = str(spec.options.get("global_encoder", "unet"))
+    if encoder not in GLOBAL_ENCODERS or (encoder == "resnet50" and spec.dims != 2):
+        known = ", ".join(GLOBAL_ENCODERS if spec.dims == 2 else GLOBAL_ENCODERS[:1])
+        raise UserError(f"network option global_encoder is {encoder!r}; in {spec.dims}D choose one of: {known}")
+    return encoder
 
 
 def layout_strides(layout: UNetLayout, dims: int) -> tuple[tuple[int, ...], ...]:

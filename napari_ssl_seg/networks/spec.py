@@ -11,7 +11,7 @@ class NetworkSpec(BaseModel):
     """A network's name, shape and the patch it is trained on.
 
     ``options`` override a preset's values; for ``unet`` these are the fields of `presets.UNetLayout`;
-    ``unet_pair`` has ``features`` besides, the channels in which each branch ends.
+    ``unet_pair`` has ``features`` besides, the channels in which each branch ends, and ``global_encoder``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

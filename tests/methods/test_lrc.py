@@ -265,6 +265,22 @@ def test_fine_tuning_starts_from_the_pretrained_parts_bit_for_bit(name, settings
         assert any(weight.grad.abs().max() > 0 for weight in weights)
 
 
+def test_a_resnet_is_handed_on_without_its_decoder():
+    lrc = method(global_encoder="resnet50")
+    net, pretext = model_of(lrc), pretext_of(lrc, batch(2))
+    lrc.loss(net, pretext).total.backward()
+    assert all(weight.grad is not None for weight in net.parameters() if weight.requires_grad)
+    handed = lrc.transfer(net)
+    spec = lrc.finetuning_spec(small_spec(2))
+    assert spec.options == {"global_encoder": "resnet50"}
+    target = build_network(spec).state_dict()
+    encoder = {name for name in target if name.startswith("global_.unet.net.encoder.")}
+    assert encoder and {name for name in handed if name.startswith("global_")} == encoder
+    assert all(tensor.shape == target[name].shape for name, tensor in handed.items())
+    back = method(global_encoder="unet").finetuning_spec(spec)
+    assert back.options["global_encoder"] == "unet"
+
+
 def test_the_pair_keeps_preset_patch_and_options():
     spec = NetworkSpec(patch=(32, 48), preset="standard", in_channels=2, options={"channels": (8, 16)})
     paired = method().finetuning_spec(spec)
