@@ -84,13 +84,24 @@ class SamSource:
 
     def masks(self, image: np.ndarray) -> list[SamMask]:
         """The masks of one (H, W) slice in [0, 1], best predicted IoU first; they may overlap."""
-        return next(self._masks([image], ()))
+        return next(self._masks([np.asarray(image)], ()))
 
     def _masks(self, slices: Sequence[np.ndarray], places: Sequence[tuple[str, int]]) -> Iterator[list[SamMask]]:
         levels = [_levels(image, places[i] if i < len(places) else None) for i, image in enumerate(slices)]
         found = generate(self.engine, (grey for grey in levels if grey is not None), self.options)
         for grey in levels:
-            yield [] if grey is None else next(found)
+            yield [] if grey is None else self._next(found)
+
+    def _next(self, found: Iterator[list[SamMask]]) -> list[SamMask]:
+        import torch
+
+        try:
+            return next(found)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"{self.title} does not fit into the memory of {self.engine.device}; set 'points_per_batch' lower than"
+                f" {self.options.points_per_batch}, 'fast' on, or 'sam_device' to cpu"
+            ) from error
 
 
 def to_grey_levels(image: np.ndarray) -> np.ndarray | None:

@@ -102,10 +102,9 @@ class SamEngine:
         self.grid = max(2, round(full * FAST_SHARE)) if fast else full
         self.input_side = self.grid * patch
         self.positions = _positions(model.image_encoder.pos_embed, self.grid)
-        on_gpu = device.startswith("cuda")
-        self.slices_at_once = SLICES_ON_GPU if on_gpu else 1
+        self.slices_at_once = self._slices_that_fit() if device.startswith("cuda") else 1
         keys = self.grid**2 * model.mask_decoder.transformer_dim * 4
-        self.points_at_once = None if on_gpu else max(1, _KEYS_ON_CPU // keys)
+        self.points_at_once = max(1, _KEYS_ON_CPU // keys) if device == "cpu" else None
 
     def embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         """Embeddings of (H, W) uint8 images, in one pass through the encoder; sizes may differ."""
@@ -163,6 +162,15 @@ class SamEngine:
                 logits = self._masks(hidden[asked], keys[asked])
             position = torch.arange(len(points), device=quality.device)[:, None].expand_as(keep)
             return LowMasks(logits[keep[asked]].float(), quality[keep], position[keep])
+
+    def _slices_that_fit(self) -> int:
+        """Attention over the whole embedding is what counts: about four matrices for each head and slice."""
+        import torch
+
+        heads = self.model.image_encoder.blocks[0].attn.num_heads
+        needed = 4 * heads * self.grid**4 * (4 if self.precision == "32" else 2)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(min(SLICES_ON_GPU, max(1, free // 2 // needed)))
 
     def _encode(self, batch: torch.Tensor) -> torch.Tensor:
         encoder = self.model.image_encoder

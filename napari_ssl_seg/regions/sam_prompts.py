@@ -35,7 +35,8 @@ def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> list
         for column in range(count):
             for row in range(count):
                 x0, y0 = (crop_w - overlap) * column, (crop_h - overlap) * row
-                boxes.append(((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)), layer))
+                if x0 < width and y0 < height:  # else the slice has fewer pixels than crops along this axis
+                    boxes.append(((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)), layer))
     return boxes
 
 

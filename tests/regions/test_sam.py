@@ -87,11 +87,12 @@ def test_near_constant_slices_between_others(checkpoint):
     np.testing.assert_array_equal(maps[3], source.segment([image(2)])[0])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 23), (300, 40)])
-def test_slices_of_any_size(checkpoint, size):
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("size", [(1, 2), (2, 1), (1, 40), (17, 23), (300, 40)])
+def test_slices_of_any_size(checkpoint, size, fast):
     ramp = np.linspace(0, 1, size[0] * size[1], dtype=np.float32).reshape(size)
-    (label_map,) = SamSource(settings(checkpoint, points_per_side=2)).segment([ramp])
-    assert label_map.shape == size
+    source = SamSource(settings(checkpoint, points_per_side=2, crop_n_layers=2, fast=fast))
+    assert source.segment([ramp])[0].shape == size
 
 
 def test_segmenting_stops_between_slices(checkpoint, monkeypatch):
@@ -109,6 +110,17 @@ def test_values_that_are_not_finite_are_named(checkpoint):
     source = SamSource(settings(checkpoint))
     with pytest.raises(UserError, match="slice 3 of case7"):
         source.segment([np.full((4, 4), np.nan, np.float32)], places=[("case7", 3)])
+
+
+def test_too_little_memory_is_said_with_what_to_do(checkpoint, monkeypatch):
+    source = SamSource(settings(checkpoint))
+
+    def full(images):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(source.engine, "embed", full)
+    with pytest.raises(UserError, match="points_per_batch"):
+        source.segment([image(1)])
 
 
 def test_missing_weights_and_devices_are_named(checkpoint, tmp_path):
