@@ -30,14 +30,20 @@ def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float)
         Keys of other images, (K, D). With all similarities equal the loss is ``log(1 + K)``.
     """
     positive = (queries * keys).sum(dim=1, keepdim=True)
-    logits = torch.cat((positive, queries @ queue.T), dim=1) / temperature
+    logits = torch.cat((positive, dot_products(queries, queue)), dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
 
 def batch_loss(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """The same with the other keys of the batch for negatives: B logits a query, in one direction. 0 for a batch of one."""
-    logits = queries @ keys.T / temperature
+    logits = dot_products(queries, keys) / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+def dot_products(first: Tensor, second: Tensor) -> Tensor:
+    """(..., N, D) and (..., M, D) to (..., N, M), in float32: halves would be off by as much as small temperatures tell apart."""
+    with torch.autocast(first.device.type, enabled=False):
+        return first.float() @ second.float().transpose(-1, -2)
 
 
 class PooledEncoder(nn.Module):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional as F
 
+from napari_ssl_seg.methods.contrast import dot_products
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -40,11 +42,11 @@ def local_contrast(
         return queries.sum() * 0.0
     if normalise:
         queries, keys = F.normalize(queries, dim=2), F.normalize(keys, dim=2)
-    mine, theirs = queries @ queries.transpose(1, 2), queries @ keys.transpose(1, 2)
+    mine, theirs = dot_products(queries, queries), dot_products(queries, keys)
     hidden = ~valid.unsqueeze(1).expand_as(mine)
     itself = torch.eye(mine.shape[1], dtype=torch.bool, device=mine.device)
-    logits = torch.cat((mine.masked_fill(hidden if include_self else hidden | itself, -torch.inf), theirs), dim=2)
-    logits = torch.cat((logits[..., : len(itself)], logits[..., len(itself) :].masked_fill(hidden, -torch.inf)), dim=2)
+    left_out = hidden if include_self else hidden | itself
+    logits = torch.cat((mine.masked_fill(left_out, -torch.inf), theirs.masked_fill(hidden, -torch.inf)), dim=2)
     # Rows of no region would be all -inf, whose gradient is not a number.
     logits = (logits / temperature).masked_fill(~valid.unsqueeze(2), 0.0)
     positives = torch.diagonal(theirs, dim1=1, dim2=2) / temperature
@@ -61,7 +63,7 @@ def similarity(queries: Tensor, keys: Tensor, *, normalise: bool = True) -> Tens
     """``q_i.p_j``: (..., K, D) twice to (..., K, K), rows for the scan, columns for its warped view."""
     if normalise:
         queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
-    return queries @ keys.transpose(-1, -2)
+    return dot_products(queries, keys)
 
 
 def retrieval(similarities: Tensor, valid: Tensor) -> Tensor:
