@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.regions.sam_files import sam_modeling
 from napari_ssl_seg.regions.sam_layout import SamLayout, build_sam, infer_layout
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def load_sam(path: str | os.PathLike[str], model_type: str | None = None) -> Any
         is ever executed.
     """
     path = Path(path)
+    sam_modeling()  # whether the package is there is no fault of the file
     state = read_tensors(path)
     try:
         layout = infer_layout({name: tuple(tensor.shape) for name, tensor in state.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import torch
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.regions.sam_checkpoint import load_sam, read_tensors
+from napari_ssl_seg.regions.sam_files import PRIVATE_NAME
 from napari_ssl_seg.regions.sam_layout import SamLayout, build_sam, infer_layout
 from tests.regions.tiny_sam import TINY, tiny_sam
 
@@ -211,6 +213,25 @@ def test_a_network_with_a_wrong_part_is_refused_with_its_name(tmp_path, state, k
     torch.save(state, path)
     text = refusal(path)
     assert name in text and f"of {len(tiny_sam(0).state_dict())} tensors match" in text
+
+
+def test_a_missing_or_broken_package_is_not_blamed_on_the_file(file, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith(PRIVATE_NAME)]:
+        monkeypatch.delitem(sys.modules, name)
+    with monkeypatch.context() as inner, pytest.raises(UserError, match="pip install segment-anything") as caught:
+        inner.setattr("importlib.util.find_spec", lambda name: None)
+        load_sam(file)
+    assert str(file) not in str(caught.value)
+    modeling = tmp_path / "segment_anything" / "modeling"
+    modeling.mkdir(parents=True)
+    (modeling / "__init__.py").write_text("from .other import Sam\n")
+    (modeling / "other.py").write_text("raise OSError('no such library')\n")
+    spec = type("Spec", (), {"submodule_search_locations": [str(modeling.parent)]})
+    with monkeypatch.context() as inner, pytest.raises(UserError, match="no such library"):
+        inner.setattr("importlib.util.find_spec", lambda name: spec)
+        load_sam(file)
+    assert not [name for name in sys.modules if name.startswith(PRIVATE_NAME)]  # nothing half-loaded stays
+    assert load_sam(file)
 
 
 def test_reading_needs_no_network(file, state):
