@@ -141,3 +141,69 @@ def test_every_method_has_a_form_that_gives_its_defaults_back(method: Any, qtbot
     form = ConfigForm(method.Config)
     qtbot.addWidget(form)
     assert method.Config(**form.values()) == method.Config()
+
+
+class Sourced(BaseModel):
+    source: Literal["auto", "one", "two"] = Field("auto", json_schema_extra={"basic": True})
+    scale: float = Field(1.0, json_schema_extra={"basic": True, "when": {"source": ["auto", "one"]}})
+    points: int = Field(32, json_schema_extra={"basic": True, "when": {"source": ["auto", "two"]}})
+    fast: bool = Field(False, json_schema_extra={"when": {"source": ["two"]}})
+    steps: int = Field(3, json_schema_extra={"when": {"source": ["two"], "fast": [True]}})
+    always: int = 5
+    share: float = Field(512 / 1500, ge=0, le=1)
+
+
+@pytest.fixture
+def sourced(qtbot: Any) -> ConfigForm:
+    made = ConfigForm(Sourced)
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+def shown(form: ConfigForm) -> set[str]:
+    return {name for name in form.field_names if form.field(name).isVisible()}
+
+
+def test_fields_that_do_not_count_are_not_shown_and_keep_their_values(sourced: ConfigForm, qtbot: Any) -> None:
+    assert shown(sourced) == {"source", "scale", "points"}
+    sourced.field("scale").setValue(7.0)
+    sourced.field("source").set_value("two")
+    assert shown(sourced) == {"source", "points"}
+    assert sourced.values()["scale"] == 7.0
+    sourced.set_values({"source": "one"})
+    assert shown(sourced) == {"source", "scale"}, "also when it is set from outside"
+
+
+def test_more_counts_only_what_counts(sourced: ConfigForm) -> None:
+    assert sourced.more_button.text().endswith("(2)")
+    sourced.field("source").set_value("two")
+    assert sourced.more_button.text().endswith("(3)")
+    sourced.more_button.setChecked(True)
+    assert shown(sourced) == {"source", "points", "fast", "always", "share"}
+    sourced.field("fast").setChecked(True)
+    assert "steps" in shown(sourced), "what depends on a folded field, too"
+    sourced.field("source").set_value("one")
+    assert shown(sourced) == {"source", "scale", "always", "share"}
+
+
+def test_a_value_may_stand_for_another(sourced: ConfigForm) -> None:
+    sourced.set_meaning("source", {"auto": "one"})
+    assert shown(sourced) == {"source", "scale"} and sourced.values()["source"] == "auto"
+    sourced.set_meaning("source", {"auto": "two"})
+    assert shown(sourced) == {"source", "points"}
+
+
+def test_a_field_may_depend_on_one_of_another_form(qtbot: Any) -> None:
+    form = ConfigForm(Sourced, only=("scale", "points"))
+    qtbot.addWidget(form)
+    form.show()
+    assert shown(form) == {"scale", "points"}
+    form.set_values({"source": "two"})
+    assert shown(form) == {"points"}
+
+
+def test_numbers_are_as_given_though_they_are_shown_rounded(sourced: ConfigForm) -> None:
+    assert sourced.values()["share"] == 512 / 1500
+    sourced.field("share").setValue(0.25)
+    assert sourced.values()["share"] == 0.25

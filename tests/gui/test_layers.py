@@ -137,3 +137,24 @@ def test_contrast_limits_are_always_finite_and_rising(data: np.ndarray) -> None:
 def test_labels_take_the_smallest_type_that_holds_them(values: list[int], dtype: type) -> None:
     found = layers.compact(np.array(values, np.int64))
     assert found.dtype == dtype and found.tolist() == values
+
+
+def test_points_lie_on_the_scan_and_are_filled_again() -> None:
+    viewer = ViewerModel()
+    layer = layers.show_points(viewer, "p", np.array([[0, 1, 2], [1, 3, 4]]), placement=PLACE, tag=TAG)
+    assert np.allclose(layer.data_to_world((1, 3, 4)), (-10 + 3, 4 + 4.5, 2 + 6))
+    again = layers.show_points(viewer, "p", np.zeros((0, 3)), placement=PLACE, tag=TAG, visible=False)
+    assert again is layer and len(layer.data) == 0 and not layer.visible
+    labels = layers.show_labels(viewer, "p", np.ones((1, 2, 2), np.uint8), placement=PLACE, tag=TAG)
+    assert list(viewer.layers) == [labels]
+
+
+def test_labels_are_outlined_and_tell_their_rows() -> None:
+    viewer = ViewerModel()
+    data = np.array([[[0, 1], [1, 2]]], np.uint8)
+    options: dict[str, Any] = {"placement": PLACE, "tag": TAG}
+    layer = layers.show_labels(viewer, "r", data, contour=1, features={"index": [1, 2], "area": [5, 6]}, **options)
+    assert layer.contour == 1
+    assert "area: 6" in layer.get_status((0, 1, 1))["value"]
+    again = layers.show_labels(viewer, "r", data, contour=0, features={"index": [2], "area": [9]}, **options)
+    assert again is layer and layer.contour == 0 and "area: 9" in layer.get_status((0, 1, 1))["value"]

@@ -222,3 +222,29 @@ def test_while_another_tab_is_looked_at_nothing_is_computed_and_the_scan_is_seen
     settle(lambda: not tab.busy)
     assert [name for name, layer in views(dock).items() if layer.visible] == ["masked"]
     assert views(dock)["masked"].translate[0] == pytest.approx(dock.case_view.image_layer().translate[0] + 3.0)
+
+
+def test_a_curve_is_enlarged_by_a_click_and_put_away_by_another(tab: PretextTab, dock: SSLDock, settle: Any) -> None:
+    tab.choose_method("fdas")
+    settle(lambda: not tab.busy and "fused" in views(dock))
+    row = tab.thumbnails
+    button = next(button for button in row.buttons if button.name == "curve")
+    assert not row.preview.isVisible()
+    button.click()
+    assert row.preview.isVisible() and button.isChecked() and row.preview_title.text()
+    assert row.preview.height() > button.iconSize().height()
+    tab.draw.redraw_button.click()
+    settle(lambda: not tab.busy)
+    assert row.preview.isVisible() and button.isChecked(), "it stays while samples are drawn"
+    button.click()
+    assert not row.preview.isVisible() and not button.isChecked()
+
+
+def test_points_are_a_layer(tab: PretextTab, dock: SSLDock, settle: Any) -> None:
+    tab.choose_method("lrc")
+    settle(lambda: not tab.busy and "points" in views(dock))
+    layer = views(dock)["points"]
+    assert type(layer).__name__ == "Points" and layer.data.shape[1] == 3
+    image = dock.case_view.image_layer()
+    depths = {round(float(image.world_to_data(layer.data_to_world(point))[0])) for point in layer.data}
+    assert depths <= {dock.workbench.slice_index}

@@ -99,6 +99,24 @@ def test_boxes_are_start_then_stop_in_zyx() -> None:
     assert layer_array(block, 3).tolist() == [[0, 1, 2, 3, 5, 9]]
 
 
+def test_points_are_zyx_and_those_that_are_none_are_left_out() -> None:
+    flat = View("points", "Points", "points", np.array([[[1.0, 2.0], [np.nan, 0.0], [-1.0, -1.0]]]))
+    assert layer_array(flat, 2).tolist() == [[0, 1, 2]]
+    block = View("points", "Points", "points", np.array([[[4, 1, 2], [-1, -1, -1]]]))
+    assert layer_array(block, 3).tolist() == [[4, 1, 2]]
+
+
+def test_of_several_patches_the_first_is_shown(study: Study) -> None:
+    found = answer(InspectionRequest(study, "fdas", study.cases()[0].id, 3))
+    donor = next(picture for picture in found.pictures if picture.name == "donor")
+    assert found.chips[0] == f"donor {donor.title.removeprefix('Donor: ')}"
+    assert donor.array is not None and donor.array.ndim == 3
+    curve = next(picture for picture in found.pictures if picture.kind == "curve")
+    assert curve.array is None and curve.preview is not None
+    assert max(curve.preview.shape) > max(curve.thumbnail.shape)
+    assert any("this slice alone" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
