@@ -8,9 +8,10 @@ from monai.losses import DiceLoss
 
 from napari_ssl_seg.methods import Batch, get_method
 from napari_ssl_seg.methods.losses import batch_dice
-from napari_ssl_seg.methods.volume_fusion import fusion_loss
+from napari_ssl_seg.methods.volume_fusion import confusion, fusion_loss
 from napari_ssl_seg.networks import build_network
 from napari_ssl_seg.pretext import generator_for, sample_batch
+from napari_ssl_seg.training import drain
 from tests.methods.fakes import small_spec, small_study
 
 P = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.6, 0.3, 0.1]]).T.unsqueeze(0)
@@ -131,3 +132,85 @@ def test_output_views_say_what_is_wrong():
     dice = batch_dice(torch.nn.functional.one_hot(views["predicted"], 5).movedim(-1, 1).float(), target, smooth=0.0)
     for level in range(5):
         assert views["dice"][f"class {level}"] == pytest.approx(float(dice[level]), nan_ok=True)
+
+
+@pytest.mark.parametrize("generator", ["boxes", "grid"])
+@pytest.mark.parametrize("shape", [(2, 2, 32, 40), (2, 1, 16, 32, 24)])
+def test_invariants_hold_for_every_generator(generator, shape):
+    batch = pair(*shape)
+    kept = batch.image.clone(), batch.partner.clone()
+    pretext = get_method("volume_fusion", {"generator": generator, "levels": 3}).pretext(batch, generator_for(2, 0))
+    levels, fused = pretext.targets["levels"], pretext.inputs
+    assert torch.equal(batch.image, kept[0])
+    assert torch.equal(batch.partner, kept[1])
+    assert levels.dtype == torch.int64
+    assert levels.shape == (2, *shape[2:])
+    assert set(levels.unique().tolist()) == {0, 1, 2, 3}
+    assert fused.shape == shape
+    assert fused.dtype == batch.image.dtype
+    everywhere = levels.unsqueeze(1).expand(shape)
+    assert torch.equal(fused[everywhere == 0], batch.image[everywhere == 0])
+    assert torch.equal(fused[everywhere == 3], batch.partner[everywhere == 3])
+    assert torch.allclose(fused, everywhere / 3 * batch.partner + (1 - everywhere / 3) * batch.image, atol=1e-6)
+    assert (fused >= torch.minimum(batch.image, batch.partner)).all()
+    assert (fused <= torch.maximum(batch.image, batch.partner)).all()
+    alpha = next(view.data for view in pretext.views if view.name == "alpha")
+    assert torch.equal(alpha.squeeze(1), levels / 3)
+    shares = next(view.data for view in pretext.views if view.name == "shares")
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert shares == {f"class {level}": pretext.stats[f"share_class_{level}"] for level in range(4)}
+
+
+def test_a_grid_covers_seven_tenths():
+    batch = Batch(torch.zeros(1, 1, 64, 128, 128), ("a",), ((0, 0, 0),), torch.ones(1, 1, 64, 128, 128), ("b",))
+    method = get_method("volume_fusion", {"generator": "grid"})
+    found = [method.pretext(batch, generator_for(0, step)) for step in range(12)]
+    shares = [pretext.stats["share_foreground"] for pretext in found]
+    assert sum(shares) / len(shares) == pytest.approx(0.7, abs=0.04)
+    assert "boxes" not in {view.name for view in found[0].views}
+
+
+def test_confusion_by_hand():
+    true, said = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert confusion(true, said, 4).tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_the_confusion_of_a_run_has_a_row_for_each_true_class():
+    method, batch = get_method("volume_fusion"), pair(3, 1, 32, 32)
+    pretext = method.pretext(batch, generator_for(0, 0))
+    torch.manual_seed(0)
+    model = method.build(build_network(small_spec(2))).eval()
+    views = {view.name: view for view in method.output_views(model, pretext)}
+    matrix, target = views["confusion"].data, pretext.targets["levels"]
+    assert views["confusion"].kind == "matrix"
+    assert matrix.shape == (5, 5)
+    assert matrix.nansum(dim=1).tolist() == pytest.approx([1.0] * 5)
+    for true in range(5):
+        for said in range(5):
+            both = (views["predicted"].data == said)[target == true].double().mean()
+            assert float(matrix[true, said]) == pytest.approx(float(both))
+
+
+def test_validation_counts_voxels_over_all_samples():
+    method = get_method("volume_fusion", {"levels": 1})
+    pretexts = [method.pretext(pair(1, 1, 32, 32, seed=seed), generator_for(seed, 0)) for seed in range(3)]
+
+    class Says(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat((torch.zeros_like(x), x), dim=1)  # class 1 where the scan is bright
+
+    said = torch.cat([pretext.inputs[:, 0] > 0 for pretext in pretexts])
+    true = torch.cat([pretext.targets["levels"] for pretext in pretexts])
+    scores = method.validate(Says(), iter(pretexts))
+    for level in (0, 1):
+        expected = 2 * ((said == level) & (true == level)).sum() / ((said == level).sum() + (true == level).sum())
+        assert scores[f"class {level}"] == pytest.approx(float(expected))
+
+
+def test_a_single_scan_is_said_to_be_fused_with_itself():
+    method, study = get_method("volume_fusion"), small_study()
+    assert "one scan only" in drain(method.prepare(study, ["case0"])).warnings[0]
+    assert drain(method.prepare(study, ["case0", "case1"])).warnings == ()
+    batch = sample_batch(small_study(1), ["case0"], small_spec(2), method.needs, 4, 0, 0)
+    assert batch.partner_ids == ("case0",) * 4
+    assert not torch.equal(batch.image, batch.partner)

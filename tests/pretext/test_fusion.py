@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ssl_seg.pretext import Boxes, fuse, paint_levels, sample_boxes
+from napari_ssl_seg.pretext.fusion import sample_grid
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -139,3 +143,46 @@ def test_a_slice_through_boxes_is_a_slice_of_what_they_paint():
 def test_all_channels_share_one_map(alpha):
     donor, background = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
     assert torch.equal(fuse(donor, background, torch.full((1, 1, 2, 2), alpha)), torch.full((1, 3, 2, 2), alpha))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.lists(st.integers(4, 18), min_size=2, max_size=3).map(tuple),
+    levels=st.integers(1, 6),
+    foreground=st.sampled_from([0.0, 0.5, 0.7, 1.0]),
+)
+def test_a_grid_has_blocks_of_one_size_of_which_exactly_a_share_is_foreground(seed, shape, levels, foreground):
+    smallest, largest = [2] * len(shape), [4] * len(shape)
+    grid = sample_grid(
+        3, shape, levels=levels, foreground=foreground, smallest=smallest, largest=largest, generator=seeded(seed)
+    )
+    assert grid.shape == (3, *shape)
+    assert grid.dtype == torch.uint8
+    assert grid.max() <= levels
+    for sample in grid:
+        # Some block size within the bounds explains every border, and with it the share is exact.
+        assert any(explains(sample, side, foreground) for side in itertools.product(range(2, 5), repeat=len(shape))), (
+            sample
+        )
+
+
+def explains(levels: torch.Tensor, side: tuple[int, ...], foreground: float) -> bool:
+    counts = [-(-length // step) for length, step in zip(levels.shape, side, strict=True)]
+    painted = 0
+    for cell in itertools.product(*map(range, counts)):
+        block = levels[tuple(slice(at * step, (at + 1) * step) for at, step in zip(cell, side, strict=True))]
+        if block.min() != block.max():
+            return False
+        painted += int(block.max() > 0)
+    return painted == math.floor(foreground * math.prod(counts) + 0.5)
+
+
+def test_grid_sides_and_levels_are_uniform_with_both_bounds():
+    grid = sample_grid(2000, (24,), levels=3, foreground=1.0, smallest=[3], largest=[5], generator=seeded())
+    assert (grid.flatten().bincount(minlength=4)[1:].double() / grid.numel() - 1 / 3).abs().max() < 0.02
+    counted = sample_grid(3000, (60,), levels=1, foreground=1 / 20, smallest=[3], largest=[5], generator=seeded(1)).sum(
+        dim=1
+    )  # one block of 20, 15 or 12: the size of the block itself, but where it is rounded to one
+    shares = counted.bincount(minlength=6)[3:6].double() / 3000
+    assert (shares - 1 / 3).abs().max() < 0.04
