@@ -159,6 +159,11 @@ class Method(ABC):
     validated: ClassVar[bool] = False
     """Whether `validate` scores the pretext task; a pretraining then does so now and then, on the same samples throughout."""
 
+    joint: ClassVar[bool] = False
+    """Whether a fine-tuning can train it beside its supervised loss (`training.joint`). Such a method has `companion`, takes
+    in `loss`, `after_step` and `output_views` any model with a ``backbone`` and that ``companion``, leaves the view of the
+    scan that is segmented in the target ``mu``, and its config has ``mod_weight``, ``supervised`` and ``unlabelled``."""
+
     def __init__(self, config: MethodConfig | None = None) -> None:
         self.config: Any = config if config is not None else self.Config()
 
@@ -173,6 +178,10 @@ class Method(ABC):
     def prepare_slice(self, study: Study, case_id: str, index: int) -> Prepared:
         """The same for one slice of one case at once, for the inspector; no slower than a slider may be."""
         return Prepared(self)
+
+    def on_network(self, spec: NetworkSpec) -> Method:
+        """This method with what its samples take from the network that it trains, such as the size of a token."""
+        return self
 
     def fitted_to(self, trained: Method) -> Method:
         """This method with those settings of ``trained`` that shape its model, so as to look at what that model makes of a
@@ -197,6 +206,10 @@ class Method(ABC):
 
     def after_step(self, model: nn.Module, step: int, total: int) -> None:  # noqa: B027
         """Update what is not trained by gradients (EMA, queues); usually nothing."""
+
+    def remarks(self, model: nn.Module) -> tuple[str, ...]:
+        """What the user should be told after a step, a sentence each; each is said once."""
+        return ()
 
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
         """What a trained model makes of the sample (reconstruction, predicted classes, error); usually shown after `pretext.views`."""

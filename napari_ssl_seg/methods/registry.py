@@ -24,6 +24,7 @@ _CLASSES = {
     "mae": ("napari_ssl_seg.methods.mae", "MAE"),
     "fdas": ("napari_ssl_seg.methods.fdas", "FDAS"),
     "lrc": ("napari_ssl_seg.methods.lrc", "LRC"),
+    "mod": ("napari_ssl_seg.methods.mod", "MOD"),
 }
 
 

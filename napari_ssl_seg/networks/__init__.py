@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from napari_ssl_seg.networks.catalogue import list_networks, network_dims, total_stride
+from napari_ssl_seg.networks.catalogue import list_networks, network_dims, parse_network, token_stride, total_stride
 from napari_ssl_seg.networks.patch import plan_patch, plan_spec
 from napari_ssl_seg.networks.spec import NetworkSpec
 from napari_ssl_seg.networks.strides import plan_strides
@@ -27,9 +27,11 @@ __all__ = [
     "build_network",
     "list_networks",
     "network_dims",
+    "parse_network",
     "plan_patch",
     "plan_spec",
     "plan_strides",
+    "token_stride",
     "total_stride",
 ]
 

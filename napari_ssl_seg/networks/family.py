@@ -45,6 +45,8 @@ class Family:
     """Of a layout, dimensions, shape (z, y, x) in voxels and spacing in mm: the options that suit such scans."""
     least: int = 2
     """A patch has at least so many strides along each axis."""
+    tokens_at: Callable[[Any, int], tuple[int, ...]] | None = None
+    """Of a layout and dimensions: voxels that a token of `Backbone.tokens` stands for; None: ``stride``."""
 
     @property
     def dims(self) -> tuple[int, ...]:

@@ -182,6 +182,7 @@ SWIN_UNETR = Family(
     stride=lambda layout, dims: (SWIN_STRIDE,) * dims,
     build=_build_swin,
     least=1,  # 64 voxels along each axis would be more than many scans have
+    tokens_at=lambda layout, dims: (SWIN_STRIDE // 2,) * dims,
 )
 DYNUNET = Family(
     name="dynunet",

@@ -113,6 +113,8 @@ class _Loop:
                 yield from self._obey()
                 step, batch = next(batches)
                 self._step(step, batch)
+                for remark in self.task.remarks():
+                    yield self._say("warning", message=remark)
                 yield from self._tell_step()
                 if self._due(self.done):
                     reason = yield from self._evaluate()

@@ -59,10 +59,10 @@ class PretrainTask(Task[PretextBatch]):
         case_ids: list[str],
         settings: PretrainSettings,
     ) -> None:
-        self.study, self.run, self.method, self.spec = study, run, method, spec
+        self.study, self.run, self.method, self.spec = study, run, method.on_network(spec), spec
         self.case_ids_used, self.settings = case_ids, settings
         self.step_done = 0
-        self.prepared = Prepared(method)
+        self.prepared = Prepared(self.method)
 
     def prepare(self) -> Generator[Event, None, None]:
         """The method's preparation of the study; what it settles is kept with the run before the model is built."""
@@ -118,6 +118,9 @@ class PretrainTask(Task[PretextBatch]):
     def after_step(self, step: int, total: int) -> None:
         self.method.after_step(self.model, step, total)
         self.step_done = step + 1
+
+    def remarks(self) -> tuple[str, ...]:
+        return self.method.remarks(self.model)
 
     def evaluation_due(self, step: int, total: int) -> bool:
         every = self.settings.evaluate_every or max(FEWEST_STEPS, math.ceil(total / EVALUATIONS))

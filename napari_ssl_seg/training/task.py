@@ -62,6 +62,10 @@ class Task(ABC, Generic[D]):
     def after_step(self, step: int, total: int) -> None:
         """Update what is not trained by gradients."""
 
+    def remarks(self) -> tuple[str, ...]:
+        """Warnings after a step, a sentence each; each is said once."""
+        return ()
+
     def start_events(self) -> list[Event]:
         """What is said once, before the first step: weights taken over, warnings."""
         return []

@@ -20,7 +20,7 @@ EVERY = [
 ]
 
 
-PARTIAL = {"mae"}
+PARTIAL = {"mae", "mod"}
 """Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
 
 
