@@ -159,7 +159,8 @@ def plan_network(
     Parameters
     ----------
     network, preset, dims
-        ``unet`` or the first of ``allowed_networks``, ``small`` and `default_dims` where None.
+        ``unet`` or the first of ``allowed_networks``, ``small`` and `default_dims` where None. A network may be followed by
+        options (`networks.parse_network`).
     allowed_dims, allowed_networks
         What the method can do (``Method.dims``, ``Method.networks``); no name: any network.
 
@@ -168,9 +169,9 @@ def plan_network(
     UserError
         When the study has no scan, or a choice does not fit.
     """
-    from napari_ssl_seg.networks import network_dims, plan_spec
+    from napari_ssl_seg.networks import network_dims, parse_network, plan_spec
 
-    name = network or (*allowed_networks, "unet")[0]
+    name, options = parse_network(network or (*allowed_networks, "unet")[0])
     if allowed_networks and name not in allowed_networks:
         wanted = " or ".join(allowed_networks)
         raise RunError(f"this method pretrains {wanted} and nothing else, not {name}; choose network {wanted}")
@@ -189,7 +190,7 @@ def plan_network(
         dims = dims if dims in possible else min(possible)
     if dims not in allowed_dims:
         raise RunError(f"this method works in {_dims_text(allowed_dims)}, not in {dims}D")
-    return plan_spec(dims, cases[0].channels, shape, spacing, preset=preset or "small", name=name)
+    return plan_spec(dims, cases[0].channels, shape, spacing, preset=preset or "small", name=name, options=options)
 
 
 def _dims_text(dims: frozenset[int]) -> str:
@@ -199,16 +200,20 @@ def _dims_text(dims: frozenset[int]) -> str:
 def _inherit_network(parent: Run, case: Case, network: str | None, preset: str | None, dims: int | None) -> NetworkSpec:
     """The parent's network; what was asked for must agree with it."""
     from napari_ssl_seg.methods import get_method
-    from napari_ssl_seg.networks import NetworkSpec
+    from napari_ssl_seg.networks import NetworkSpec, parse_network
 
     spec = NetworkSpec.model_validate(parent.record.network)
     built = spec
+    options: dict[str, Any] = {}
+    if network is not None:
+        network, options = parse_network(network)
     if parent.record.method is not None:
         built = get_method(parent.record.method, parent.config).finetuning_spec(spec)
     for name, asked, has in (
         ("network", network, (spec.name, built.name)),
         ("preset", preset, (spec.preset,)),
         ("dims", dims, (spec.dims,)),
+        *((name, asked, (spec.options.get(name, "its preset's"),)) for name, asked in options.items()),
     ):
         if asked is not None and asked not in has:
             raise RunError(
