@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
+from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods.losses import deep_supervision
-from napari_ssl_seg.networks import build_network, list_networks, network_dims, plan_spec, total_stride
+from napari_ssl_seg.networks import build_network, list_networks, network_dims, parse_network, plan_spec, total_stride
 from napari_ssl_seg.training.segmentation_loss import dice_ce
 
 SHAPE, SPACING = (36, 50, 36), (1.0, 1.0, 1.0)
@@ -86,3 +87,23 @@ def test_forms_and_help_need_no_torch(name):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_options_follow_a_networks_name():
+    text = "pctnet:resolution=2d-2d,channels=[4, 4, 8, 8, 16],window=4"
+    assert parse_network(text) == ("pctnet", {"resolution": "2d-2d", "channels": [4, 4, 8, 8, 16], "window": 4})
+    assert parse_network("unet") == ("unet", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("vnet", "there is no network"),
+        ("unet:", "no option"),
+        ("unet:channels", "no option"),
+        ("unet:norm=[", "no option"),
+    ],
+)
+def test_what_is_no_option_is_said(text, words):
+    with pytest.raises(UserError, match=words):
+        parse_network(text)

@@ -88,6 +88,13 @@ def test_a_network_that_does_not_fit_is_refused_before_a_run_is_made(study, choi
     assert len(study.runs()) == runs
 
 
+def test_options_are_taken_with_the_networks_name(study):
+    run = prepare_pretrain(study, "volume_fusion", network="pctnet:resolution=3d-3d,window=2", device="cpu")
+    assert run.record.network["options"] == {"resolution": "3d-3d", "slice_axis": 0, "window": 2}
+    with pytest.raises(UserError, match="windows"):
+        prepare_pretrain(study, "volume_fusion", network="pctnet:windows=2", device="cpu")
+
+
 def test_a_method_for_slices_says_which_dimensions_the_network_has(study):
     with pytest.raises(UserError, match="pctnet works in 3D, this method in 2D"):
         prepare_pretrain(study, "fdas", network="pctnet", device="cpu")
