@@ -77,7 +77,7 @@ def inspect(
     seed
         Of the masks, boxes and partner.
     run
-        A pretraining of the same method, whose output is shown too.
+        A pretraining of the same method, or a fine-tuning jointly with it, whose output is shown too.
 
     Raises
     ------
@@ -96,6 +96,7 @@ def inspect(
     if spec.dims not in method.dims:
         possible = " and ".join(f"{dims}D" for dims in sorted(method.dims))
         raise UserError(f"{method.title} works in {possible} only; choose that")
+    method = method.on_network(spec)
     depth = study.case(case_id).shape[0]
     index = depth // 2 if slice_index is None else slice_index
     needs = method.needs
@@ -103,8 +104,7 @@ def inspect(
     prepared = Prepared(method)
     if 0 <= index < depth:  # otherwise the batch says so
         prepared = method.prepare_slice(study, case_id, index)
-    if model is None:
-        method = prepared.method
+    method = prepared.method
     batch = batch_at(study, case_id, spec, needs, slice_index=index, seed=seed, case_ids=others, prepared=prepared)
     pretext = method.pretext(batch, generator_for(seed, 0))
     views = pretext.views
@@ -185,7 +185,7 @@ def _record(inspection: Inspection) -> dict[str, Any]:
 def _model_of(run: Run, method: Method) -> tuple[Method, nn.Module, NetworkSpec]:
     """A pretraining's method with the settings asked for where they do not shape the model, its whole model, its heads
     included, and the network that it was made for."""
-    made_by = run.record.method
+    made_by = run.record.method or run.record.joint
     if made_by != method.name:
         raise RunError(
             f"run {run.id} was made by {made_by or 'fine-tuning'}, not by {method.name}; choose a run of that method"

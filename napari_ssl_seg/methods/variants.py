@@ -11,7 +11,7 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods.registry import get_method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari_ssl_seg.methods.base import Method
 
@@ -46,6 +46,12 @@ def split_variant(text: str) -> tuple[str, dict[str, Any]]:
             raise UserError(f"method {name} has no variant {part!r} (it has: {choices}); or write KEY=VALUE")
         settings.update(known[part])
     return name, settings
+
+
+def get_variant(text: str, settings: Mapping[str, Any] | None = None) -> Method:
+    """The method that ``text`` stands for, with ``settings`` beside those that it names; errors as `get_method`'s."""
+    name, own = split_variant(text)
+    return get_method(name, {**own, **(settings or {})})
 
 
 def expand_ablations(names: Iterable[str]) -> tuple[str, ...]:

@@ -48,10 +48,9 @@ def prepare_pretrain(
     UserError
         When the study has no scan to train on, or an argument does not fit; there is then no folder.
     """
-    from napari_ssl_seg.methods import get_method
-    from napari_ssl_seg.methods.variants import title_of
+    from napari_ssl_seg.methods.variants import get_variant, title_of
 
-    chosen = get_method(method, settings) if isinstance(method, str) else method
+    chosen = get_variant(method, settings) if isinstance(method, str) else method
     cases = study.cases(split="train")
     if not cases:
         raise RunError(f"{study.name} has no scan in the train split; add scans or split them anew")
@@ -86,6 +85,8 @@ def prepare_finetune(
     batch_size: int | None = None,
     device: str | None = None,
     seed: int | None = None,
+    joint: str | Method | None = None,
+    settings: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
 ) -> Run:
     """Make the folder of a fine-tuning, in state ``queued``; nothing is trained. For the arguments see `finetune`.
@@ -95,15 +96,20 @@ def prepare_finetune(
     UserError
         When there are no labels to train on, the run to start from does not fit, or an argument is wrong.
     """
+    from napari_ssl_seg.methods.variants import title_of
+    from napari_ssl_seg.training.joint_planning import check_network, joint_method, unlabelled_cases
+
     if not study.classes:
         raise RunError(f"{study.name} has no labels; add some before fine-tuning")
+    beside = joint_method(joint, settings)
     parent = None if init == "scratch" else (init if isinstance(init, Run) else study.run(init))
     made_seed = int((train or {}).get("seed", 0) if seed is None else seed)
     chosen = choose_cases(study.train_labelled_order(made_seed), cases)
     by_id = {case.id: case for case in study.cases(split="train")}
     used = [by_id[case_id] for case_id in chosen]
     if parent is None:
-        spec = plan_network(study, network=network, preset=preset, dims=dims)
+        allowed = beside.networks if beside is not None else ()
+        spec = plan_network(study, network=network, preset=preset, dims=dims, allowed_networks=allowed)
     else:
         spec = _inherit_network(parent, used[0], network, preset, dims)
     made = _settings(FinetuneSettings, spec, train, iterations, batch_size, device, seed)
@@ -117,15 +123,22 @@ def prepare_finetune(
     validation = validation[: made.validation_cases or None]
     budget = f"{slices} slices" if slices is not None else f"{len(used)} scan" + "s" * (len(used) != 1)
     origin = "scratch" if parent is None else (parent.record.title or parent.id).split(",")[0]
+    trained = {"train": [case.id for case in used]}
+    if beside is not None:
+        check_network(beside, spec)
+        trained |= unlabelled_cases(beside, by_id, trained["train"])
+        origin += f" + {title_of(beside)}"
     record = RunRecord(
         kind="finetune",
         title=f"{origin}, {budget}",
+        joint=beside.name if beside is not None else None,
+        config=beside.config.model_dump(mode="json") if beside is not None else {},
         network=spec.model_dump(mode="json"),
-        cases={"train": [case.id for case in used], "validation": validation},
+        cases={**trained, "validation": validation},
         slices=restricted,
         classes={info.value: info.name for info in study.classes},
         parent=parent.id if parent else None,
-        fingerprint=study.fingerprint([*(case.id for case in used), *validation]),
+        fingerprint=study.fingerprint([*(case_id for ids in trained.values() for case_id in ids), *validation]),
         normalisation=study.settings.normalisation,
         **_common(made),
     )

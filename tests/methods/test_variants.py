@@ -5,7 +5,7 @@ import pytest
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods import get_method
 from napari_ssl_seg.methods.simmim import SimMIM
-from napari_ssl_seg.methods.variants import expand_ablations, split_variant, title_of
+from napari_ssl_seg.methods.variants import expand_ablations, get_variant, split_variant, title_of
 
 
 @pytest.fixture
@@ -20,6 +20,11 @@ def test_a_name_alone_has_no_settings():
 def test_settings_and_variants_are_taken_in_turn(variants):
     assert split_variant("simmim:mild:fill=noise") == ("simmim", {"mask_ratio": 0.5, "fill": "noise"})
     assert split_variant("simmim:mild:mask_ratio=0.7") == ("simmim", {"mask_ratio": 0.7})
+
+
+def test_a_variant_is_a_method_and_settings_beside_it_count_more(variants):
+    method = get_variant("simmim:mild:block_size=4", {"block_size": 8})
+    assert (method.config.mask_ratio, method.config.block_size) == (0.5, 8)
 
 
 def test_an_unknown_variant_names_those_there_are(variants):
