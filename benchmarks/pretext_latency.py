@@ -67,7 +67,8 @@ def make_study(folder: Path) -> Study:
 
 
 def measure(study: Study, name: str, dims: int) -> dict[str, Any]:
-    method, spec = get_method(name), SPECS[dims]
+    method = get_method(name)
+    spec = SPECS[dims].model_copy(update={"name": (*method.networks, "unet")[0]})
     cases = [case.id for case in study.cases()]
     fresh = Study.open(study.folder)
     first = seconds(lambda: inspect(fresh, method, cases[0], spec=spec))
