@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from napari_ssl_seg.volumes.blocks import overview_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 EMPTY_SHARE = 0.1
 """A patch whose standard deviation is below this share of the scan's holds nearly nothing (air, the table)."""
-PROBED_VOXELS = 2**15
 OUTSIDE = -1
 """Region of the voxels of a patch that lie outside the scan."""
 
@@ -143,26 +143,31 @@ def centred_start(
 
 @dataclass(frozen=True)
 class Contrast:
-    """A scan's lowest value and its standard deviation, read off a regular grid of at most `PROBED_VOXELS` voxels."""
+    """A scan's lowest value and its standard deviation, read off a regular grid of about `OVERVIEW_VOXELS` voxels."""
 
     floor: float
     deviation: float
 
     @classmethod
     def of(cls, array: np.ndarray) -> Contrast:
-        """``array`` is (C, z, y, x)."""
-        probed = _probe(array)
+        """``array`` is (C, z, y, x); one on disk has the grid at hand (`volumes.block_array.BlockArray.overview`)."""
+        overview = getattr(array, "overview", None)
+        probed = array[_grid(array.shape)] if overview is None else overview()
         return cls(float(probed.min()), float(probed.std()))
 
     def is_empty(self, array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> bool:
         """Whether the part of a patch that lies in the scan varies by less than `EMPTY_SHARE` of what the scan does."""
-        inside = array[(slice(None), *(slice(max(at, 0), at + side) for at, side in zip(start, size, strict=True)))]
-        return float(_probe(inside).std()) < EMPTY_SHARE * self.deviation
+        ends = [
+            (min(max(at, 0), length), max(min(at + side, length), 0))
+            for at, side, length in zip(start, size, array.shape[1:], strict=True)
+        ]
+        step = overview_step([array.shape[0], *(max(high - low, 0) for low, high in ends)])
+        inside = array[(slice(None), *(slice(low, high, step) for low, high in ends))]
+        return float(inside.std()) < EMPTY_SHARE * self.deviation
 
 
-def _probe(array: np.ndarray) -> np.ndarray:
-    step = max(1, math.ceil((array.size / PROBED_VOXELS) ** (1 / 3)))
-    return array[:, ::step, ::step, ::step]
+def _grid(shape: Sequence[int]) -> tuple[slice, ...]:
+    return (slice(None), *[slice(None, None, overview_step(shape))] * 3)
 
 
 def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: float) -> np.ndarray:

@@ -81,7 +81,7 @@ def open_slices(study: Study, case_id: str, *, channel: int = 0, purpose: Purpos
             f"{case_id} has {len(array)} channel{'s' if len(array) > 1 else ''}, the first is 0; regions cannot be made"
             f" from channel {channel}"
         )
-    one = array[channel : channel + 1]
+    one = array[channel : channel + 1] if isinstance(array, np.ndarray) else array.channel(channel)
     bounded = study.settings.normalisation not in ("zscore", "none")
     for known, of_channel, low, high, contrast in tuple(_known):
         if known() is array and of_channel == channel:
@@ -97,6 +97,8 @@ _known: deque[tuple[weakref.ref[np.ndarray], int, float, float, Contrast]] = deq
 
 
 def _bounds(array: np.ndarray) -> tuple[float, float]:
+    if not isinstance(array, np.ndarray):  # in blocks on disk: their overview, and not all of it
+        array = array.overview()
     step = max(1, -(-array.size // PROBED))
     low, high = (float(value) for value in np.percentile(array.reshape(-1)[::step], CLIP))
     return (low, high) if high > low else (float(array.min()), float(array.max()))

@@ -42,6 +42,10 @@ class Study:
         One that `create` made.
     cache_bytes :
         How much memory normalised scans and labels may take; by default a quarter of what is free.
+    large_bytes :
+        Scans that take more (normalised, 4 bytes a voxel) are cut from blocks on disk, in the study's cache, and never in
+        memory as a whole; by default 256 MiB, which is 512x512x256. Where all scans together do not fit into
+        ``cache_bytes``, so are those above 16 MiB. What is read is the same to the bit.
 
     Raises
     ------
@@ -49,11 +53,15 @@ class Study:
         When there is no study, or its database is damaged, of another program, or of another version.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], *, cache_bytes: int | None = None, large_bytes: int | None = None
+    ) -> None:
         self.folder = Path(folder).absolute()
         self._database = Database(self.folder)
         self.settings: StudySettings = self._database.settings
-        self._voxels = Voxels(self.settings, cache_bytes)
+        self._voxels = Voxels(
+            self.settings, self.cache_folder, self._scan_bytes, cache_bytes=cache_bytes, large_bytes=large_bytes
+        )
 
     # -- making and opening -----------------------------------------------------------------------------------------
     @classmethod
@@ -245,6 +253,10 @@ class Study:
         rows = self._database.columns(columns, "train") or self._database.columns(columns)
         return np.median(np.array(rows, dtype=float), axis=0)
 
+    def _scan_bytes(self) -> int:
+        rows = self._database.columns("TOTAL(4.0 * channels * nz * ny * nx)")
+        return int(rows[0][0])
+
     def fingerprint(self, case_ids: Iterable[str] | None = None) -> str:
         """SHA-256 (hex) over the contents of images and labels of some cases (all if None), in any order.
 
@@ -302,7 +314,11 @@ class Study:
         return self._voxels.image(self.allowed(case_id, purpose))
 
     def patches_source(self, case_id: str, *, purpose: Purpose) -> Scan:
-        """The normalised image, float32 (C, z, y, x), kept in memory while it fits; its array is read-only."""
+        """The normalised image, float32 (C, z, y, x), kept in memory while it fits; its array is read-only.
+
+        The array of a large one reads from blocks on disk what is cut out of it (`volumes.block_array.BlockArray`): slice
+        it, and do no more with it.
+        """
         return self._voxels.scan(self.allowed(case_id, purpose))
 
     def label(self, case_id: str, *, purpose: Purpose) -> Volume | None:
@@ -313,6 +329,10 @@ class Study:
         """
         found = self._voxels.label(self.allowed(case_id, purpose))
         return replace(found, array=found.array.copy()) if found is not None and purpose == "show" else found
+
+    def label_source(self, case_id: str, *, purpose: Purpose) -> np.ndarray | None:
+        """The label map (z, y, x) as parts are cut from it: like `patches_source`, for `label`. None where there is none."""
+        return self._voxels.label_source(self.allowed(case_id, purpose))
 
     # -- what may change --------------------------------------------------------------------------------------------
     def set_class(self, value: int, *, name: str | None = None, color: str | None = None) -> ClassInfo:

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.methods.losses import deep_supervision
+from napari_ssl_seg.training.answers import Answer
 from napari_ssl_seg.training.augment import augment
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.hardware import choose_precision, seeded
-from napari_ssl_seg.training.labelled import UNLABELLED, LabelledBatch, LabelledSampler, index_labels
+from napari_ssl_seg.training.labelled import LabelledBatch, LabelledSampler, LabelMap
 from napari_ssl_seg.training.loop import step_seed
 from napari_ssl_seg.training.previews import write_preview
-from napari_ssl_seg.training.segmentation_loss import dice_ce
 from napari_ssl_seg.training.sliding import segment
 from napari_ssl_seg.training.task import Evaluation, Task
 from napari_ssl_seg.training.transfer import take_over
 from napari_ssl_seg.training.weights import save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     import torch
+    from torch import nn
 
     from napari_ssl_seg.methods.base import Losses
     from napari_ssl_seg.networks import NetworkSpec, SegmentationNet
@@ -43,7 +44,10 @@ class FinetuneTask(Task[LabelledBatch]):
         The run whose weights are taken over; None is scratch.
     """
 
-    model: SegmentationNet
+    network: SegmentationNet
+    """What validates, predicts and is exported."""
+    model: nn.Module
+    """What is trained: the same, unless something is trained beside it (`training.joint`)."""
 
     def __init__(
         self,
@@ -57,15 +61,17 @@ class FinetuneTask(Task[LabelledBatch]):
         from napari_ssl_seg.networks import build_network
 
         self.study, self.run, self.spec, self.settings = study, run, spec, settings
+        self.answer = Answer(record.classes, record.targets).check()
         self.values = list(record.classes)
-        self.names = list(record.classes.values())
+        self.names = list(self.answer.named.values())
         self.train_ids, self.validation_ids = record.cases["train"], record.cases.get("validation", [])
         self.spacing = study.median_spacing()[-spec.dims :]
         self.best: float | None = None
         self.best_step = self.since_best = self.step_done = 0
         with seeded(settings.seed):
-            self.model = build_network(spec, len(self.values) + 1)
-        self.report = take_over(self.model, source)
+            self.network = build_network(spec, self.answer.channels)
+        self.report = take_over(self.network, source)
+        self.model = self.network
         self.sampler = LabelledSampler(
             study,
             self.train_ids,
@@ -93,7 +99,7 @@ class FinetuneTask(Task[LabelledBatch]):
         return LabelledBatch(image, label, batch.case_ids)
 
     def loss(self, batch: LabelledBatch) -> Losses:
-        return deep_supervision(dice_ce, self.model.forward_deep(batch.image), batch.label)
+        return deep_supervision(self.answer.loss, self.network.forward_deep(batch.image), batch.label)
 
     def case_ids(self, batch: LabelledBatch) -> tuple[str, ...]:
         return batch.case_ids
@@ -115,14 +121,14 @@ class FinetuneTask(Task[LabelledBatch]):
 
     def evaluate(self) -> Generator[Event, None, Evaluation | None]:
         """Dice of each class on whole validation scans: the mean over the scans in which it is defined."""
-        scores = np.full((len(self.validation_ids), len(self.values)), np.nan)
+        scores = np.full((len(self.validation_ids), len(self.names)), np.nan)
         for row, case_id in enumerate(self.validation_ids):
             yield Event("progress", {"what": "validation", "done": row, "total": len(self.validation_ids)})
-            reference = index_labels(self.study, case_id, self.values, purpose="choose")
-            scores[row] = dice_by_channel(self._segment(case_id), reference, len(self.values))
+            reference = LabelMap(self.study, case_id, self.values, purpose="choose")
+            scores[row] = self.answer.dice(self._segment(case_id), reference)
         known = ~np.isnan(scores)
         sums, counts = np.where(known, scores, 0.0).sum(axis=0), known.sum(axis=0)
-        means = np.divide(sums, counts, out=np.full(len(self.values), np.nan), where=counts > 0)
+        means = np.divide(sums, counts, out=np.full(len(self.names), np.nan), where=counts > 0)
         mean = float(np.nanmean(means)) if counts.any() else math.nan
         return Evaluation(mean, dict(zip(self.names, map(float, means), strict=True)))
 
@@ -149,7 +155,7 @@ class FinetuneTask(Task[LabelledBatch]):
         thickness = 1 if self.spec.dims == 2 else min(depth, self.spec.patch[0])
         first = min(max(index - thickness // 2, 0), depth - thickness)
         numbers = self._run(array[:, first : first + thickness])[index - first]
-        arrays = {"labels": np.array([0, *self.values], np.uint16)[numbers]}
+        arrays = {"labels": self.answer.written.astype(np.uint16)[numbers]}
         return write_preview(self.run, arrays, step=step, case=case_id, index=index, origin=(0, 0))
 
     def state(self) -> dict[str, Any]:
@@ -162,24 +168,22 @@ class FinetuneTask(Task[LabelledBatch]):
     def export(self, *, best: bool) -> None:
         """Write the weights: the best ones where there is a validation, the last ones otherwise."""
         if best or self.best is None:
-            save_weights(self.run, self.model.state_dict(), step=self.step_done)
+            save_weights(self.run, self.network.state_dict(), step=self.step_done)
 
     def _segment(self, case_id: str) -> np.ndarray:
         return self._run(self.study.patches_source(case_id, purpose="choose").array)
 
     def _run(self, array: np.ndarray) -> np.ndarray:
-        device = next(self.model.parameters()).device
+        device = next(self.network.parameters()).device
         precision = choose_precision(str(device), self.settings.precision)
         # A quarter of overlap is enough to tell better from worse; prediction uses the full setting.
         overlap = min(0.25, self.settings.overlap)
-        return segment(self.model, array, self.spec, device=device, overlap=overlap, precision=precision)
-
-
-def dice_by_channel(prediction: np.ndarray, reference: np.ndarray, classes: int) -> Sequence[float]:
-    """2 |A and B| / (|A| + |B|) of channels 1 to ``classes`` over the labelled voxels; NaN where both are empty."""
-    known = reference != UNLABELLED
-    guess, truth = prediction[known].astype(np.int64), reference[known].astype(np.int64)
-    guessed, true = np.bincount(guess, minlength=classes + 1), np.bincount(truth, minlength=classes + 1)
-    both = np.bincount(truth[guess == truth], minlength=classes + 1)
-    sizes = (guessed + true)[1:]
-    return np.divide(2.0 * both[1:], sizes, out=np.full(classes, np.nan), where=sizes > 0).tolist()
+        return segment(
+            self.network,
+            array,
+            self.spec,
+            device=device,
+            overlap=overlap,
+            precision=precision,
+            overlapping=self.answer.overlapping,
+        )

@@ -14,7 +14,7 @@ from napari_ssl_seg.pretext.sampling import epoch_position
 from napari_ssl_seg.training.segmentation_loss import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import torch
 
@@ -26,6 +26,8 @@ UNLABELLED = 65535
 KEPT_CASES = 64
 KEPT_PLACES = 20_000
 """Voxels of a class, of each case, from which the centres of patches are drawn."""
+SLAB_VOXELS = 2**22
+"""Of a label map that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ class LabelledBatch:
 class _Places:
     """Where patches may be centred in one case."""
 
-    index_map: np.ndarray
-    """uint16 (z, y, x)."""
+    labels: LabelMap
     slices: np.ndarray
     """Labelled axial slices."""
     by_class: tuple[np.ndarray, ...]
@@ -130,47 +131,112 @@ class LabelledSampler:
                 start[axis] = int(centre[axis])
         at = (start[0], start[1], start[2])
         image = crop(array, at, patch, fill=Contrast.of(array).floor).image
-        label = crop(places.index_map[None], at, patch, fill=UNLABELLED).image[0]
+        label = places.labels.cut(at, patch)
         return (image[:, 0], label[0]) if flat else (image, label)
 
     def _find_places(self, case_id: str) -> _Places:
-        index_map = index_labels(
-            self.study, case_id, self.class_values, purpose="train", slices=self.slices.get(case_id)
-        )
-        slices = np.flatnonzero((index_map != UNLABELLED).any(axis=(1, 2)))
+        labels = LabelMap(self.study, case_id, self.class_values, purpose="train", slices=self.slices.get(case_id))
+        slices = np.flatnonzero(labels.counted)
         if not len(slices):
             raise RunError(f"case {case_id} has no labelled slice; leave it out or label one")
-        by_class = []
-        for channel in range(1, len(self.class_values) + 1):
-            voxels = np.argwhere(index_map == channel)
-            if len(voxels):
-                by_class.append(voxels[:: max(1, len(voxels) // KEPT_PLACES)].astype(np.int32))
-        return _Places(index_map, slices, tuple(by_class))
+        return _Places(labels, slices, labels.places(len(self.class_values), KEPT_PLACES))
 
 
-def index_labels(
-    study: Study, case_id: str, class_values: Sequence[int], *, purpose: Any, slices: Sequence[int] | None = None
-) -> np.ndarray:
-    """A case's label map with channel numbers for values, uint16 (z, y, x); `UNLABELLED` in slices that do not count.
+class LabelMap:
+    """A case's label map with class numbers for values, uint16; `UNLABELLED` in slices that do not count.
+
+    Parts are cut from the study's label as they are asked for, so nothing of it is held here.
+
+    Parameters
+    ----------
+    class_values
+        Label values in the order of the numbers 1, 2, ...
+    slices
+        Axial slices that count; None: those that the study counts as labelled.
 
     Raises
     ------
     RunError
-        When the case has no label, or a value that is none of ``class_values``.
+        When the case has no label.
     """
-    label = study.label(case_id, purpose=purpose)
-    if label is None:
-        raise RunError(f"case {case_id} has no label; leave it out or label it")
-    table = np.full(65536, UNLABELLED, dtype=np.uint16)
-    table[[0, *class_values]] = np.arange(len(class_values) + 1)
-    mapped = table[label.array.astype(np.uint16)]
-    unknown = np.unique(label.array[mapped == UNLABELLED])
-    if len(unknown):
-        raise RunError(
-            f"the label of case {case_id} holds the value {unknown[0]}, which is none of the classes"
-            f" {', '.join(map(str, class_values))}; add the class to the study or mend the label"
-        )
-    counted = study.case(case_id).labelled_slices if slices is None else slices
-    if counted is not None:
-        mapped[np.setdiff1d(np.arange(mapped.shape[0]), np.asarray(counted, int))] = UNLABELLED
-    return mapped
+
+    def __init__(
+        self,
+        study: Study,
+        case_id: str,
+        class_values: Sequence[int],
+        *,
+        purpose: Any,
+        slices: Sequence[int] | None = None,
+    ) -> None:
+        self.study, self.case_id, self.class_values, self.purpose = study, case_id, tuple(class_values), purpose
+        self.shape = self._source().shape
+        self._table = np.full(65536, UNLABELLED, dtype=np.uint16)
+        self._table[[0, *class_values]] = np.arange(len(class_values) + 1)
+        chosen = study.case(case_id).labelled_slices if slices is None else slices
+        self.counted = np.ones(self.shape[0], bool)
+        """Whether each axial slice counts."""
+        if chosen is not None:
+            self.counted[:] = False
+            self.counted[np.asarray(chosen, int)] = True
+
+    def cut(self, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+        """``size`` voxels from ``start`` (z, y, x) on; `UNLABELLED` outside the scan."""
+        out = np.full(tuple(size), UNLABELLED, np.uint16)
+        inside, place = [], []
+        for length, at, side in zip(self.shape, start, size, strict=True):
+            low, high = min(max(at, 0), length), max(min(at + side, length), 0)
+            inside.append(slice(low, high))
+            place.append(slice(low - at, high - at))
+        out[tuple(place)] = self._mapped(self._source()[tuple(inside)])
+        out[place[0]][~self.counted[inside[0]]] = UNLABELLED
+        return out
+
+    def slabs(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Every slice, some at a time: the first one's index and the numbers (n, y, x).
+
+        Raises
+        ------
+        RunError
+            When there is a value that is none of the classes.
+        """
+        source = self._source()
+        count = max(1, SLAB_VOXELS // (self.shape[1] * self.shape[2]))
+        for first in range(0, self.shape[0], count):
+            part = source[first : first + count]
+            numbers = self._mapped(part)
+            unknown = part[numbers == UNLABELLED]
+            if len(unknown):
+                raise RunError(
+                    f"the label of case {self.case_id} holds the value {unknown.min()}, which is none of the classes"
+                    f" {', '.join(map(str, self.class_values))}; add the class to the study or mend the label"
+                )
+            numbers[~self.counted[first : first + count]] = UNLABELLED
+            yield first, numbers
+
+    def places(self, classes: int, most: int) -> tuple[np.ndarray, ...]:
+        """For each class number that is there, voxels (n, 3) of it: all, or an even share of about ``most``."""
+        counts = np.zeros(classes + 1, np.int64)
+        for _, numbers in self.slabs():
+            counts += np.bincount(numbers[numbers != UNLABELLED], minlength=classes + 1)
+        steps, seen = np.maximum(1, counts // most), np.zeros(classes + 1, np.int64)
+        found: list[list[np.ndarray]] = [[] for _ in counts]
+        for first, numbers in self.slabs():
+            for number in range(1, classes + 1):
+                flat = np.flatnonzero(numbers == number) if counts[number] else np.empty(0, int)
+                chosen = flat[-seen[number] % steps[number] :: steps[number]]
+                seen[number] += len(flat)
+                voxels = np.stack(np.unravel_index(chosen, numbers.shape), axis=1)
+                voxels[:, 0] += first
+                found[number].append(voxels.astype(np.int32))
+        return tuple(np.concatenate(parts) for parts, count in zip(found[1:], counts[1:], strict=True) if count)
+
+    def _source(self) -> np.ndarray:
+        source = self.study.label_source(self.case_id, purpose=self.purpose)
+        if source is None:
+            raise RunError(f"case {self.case_id} has no label; leave it out or label it")
+        return source
+
+    def _mapped(self, part: np.ndarray) -> np.ndarray:
+        numbers: np.ndarray = self._table[part if part.dtype.itemsize <= 2 else np.minimum(part, 65535)]
+        return numbers

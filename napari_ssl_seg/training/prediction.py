@@ -38,7 +38,8 @@ def predict(
     split
         ``train``, ``validation``, ``test``, or ``all`` (or None); ignored where ``cases`` are named.
     probabilities
-        Also write ``probabilities/CASE.nii.gz``: one channel a class, the background first.
+        Also write ``probabilities/CASE.nii.gz``: one channel a class, the background first; for overlapping targets one a
+        target. They are in memory as a whole.
 
     Yields
     ------
@@ -127,16 +128,15 @@ class _Predictor:
 
     def __init__(self, run: Run, device: str) -> None:
         from napari_ssl_seg.training.hardware import choose_precision, pick_device
-        from napari_ssl_seg.training.weights import load_segmentation
+        from napari_ssl_seg.training.weights import load_answer, load_segmentation
 
-        self.network, self.spec, classes = load_segmentation(run)
+        self.network, self.spec, _ = load_segmentation(run)
+        self.answer = load_answer(run)
         settings = {name: value for name, value in run.record.settings.items() if name in FinetuneSettings.model_fields}
         self.settings = make_settings(FinetuneSettings, settings)
         self.device = pick_device(device).name
         self.network.to(self.device)
         self.precision = choose_precision(self.device, self.settings.precision)
-        values = [0, *classes]
-        self.values = np.array(values, dtype=np.uint8 if max(values) < 256 else np.uint16)
 
     def write(self, array: np.ndarray, geometry: Geometry, path: Path, probabilities: Path | None, name: str) -> None:
         """Segment (C, z, y, x) and write it, in the orientation of its source."""
@@ -149,11 +149,20 @@ class _Predictor:
             )
         wanted = probabilities is not None
         result = self._segment(array, wanted)
-        numbers = result.argmax(axis=0) if wanted else result
+        numbers = self.answer.numbers(result) if wanted else result
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_volume(path, Volume(self.values[numbers], geometry))
+        write_volume(path, Volume(self._values(numbers), geometry))
         if probabilities is not None:
             write_volume(probabilities, Volume(result, geometry, axes="czyx"))
+
+    def _values(self, numbers: np.ndarray) -> np.ndarray:
+        """Label values, in the numbers' own memory where they fit into it."""
+        values = self.answer.written
+        if numbers.dtype == values.dtype:
+            for plane in numbers:
+                plane[...] = values[plane]
+            return numbers
+        return values[numbers]
 
     def _segment(self, array: np.ndarray, probabilities: bool) -> np.ndarray:
         from napari_ssl_seg.training.hardware import limited_threads
@@ -169,6 +178,7 @@ class _Predictor:
                     overlap=self.settings.overlap,
                     precision=self.precision,
                     probabilities=probabilities,
+                    overlapping=self.answer.overlapping,
                 )
         except UserError:
             raise

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ssl_seg.pretext.crop import Contrast
+from napari_ssl_seg.pretext.crop import Contrast, crop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import torch
     from torch import Tensor, nn
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
     from napari_ssl_seg.networks import NetworkSpec
 
 WINDOWS = 16
-"""Windows that go through the network together in 2D; 2 in 3D."""
+"""Windows that go through the network together in 2D."""
+ROW_WINDOWS = 2
+"""In 3D."""
+FINISHED_SLICES = 8
+"""Slices whose scores become an answer together."""
 GROWTH = 1.5
 """A scan that is at most so many times longer than the patch is covered by one larger window instead of two or more."""
 SINGLE_IS_SLOW = 100_000
@@ -37,9 +43,12 @@ def segment(
     overlap: float = 0.5,
     precision: str = "32",
     probabilities: bool = False,
+    overlapping: bool = False,
     each: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Segment one scan.
+    """Segment one scan, of which only the windows that are at work are read.
+
+    Memory in 3D: the answer (1 byte a voxel), and the scores of as many slices as a window has (4 bytes a voxel and class).
 
     Parameters
     ----------
@@ -53,8 +62,11 @@ def segment(
         ``bf16`` runs the network in autocast.
     probabilities
         Return these, float32 (K, z, y, x), instead of channel numbers.
+    overlapping
+        The channels are targets that may overlap, each with a sigmoid of its own and without a background channel; the
+        numbers are those of `paint`.
     each
-        Called as ``each(done, total)`` between chunks of a 2D scan; what it raises goes up.
+        Called as ``each(done, total)`` between chunks of slices (2D) or rows of windows (3D); what it raises goes up.
 
     Returns
     -------
@@ -66,10 +78,10 @@ def segment(
     device = torch.device(device)
     fill = Contrast.of(array).floor
     window = window_size(array.shape[-spec.dims :], spec.patch, _stride(network, spec))
+    finish = _Finish(probabilities, overlapping)
     with torch.inference_mode(), _autocast(device, precision):
         if spec.dims == 3:
-            volume = torch.from_numpy(np.array(array, order="C"))[None]  # a copy: the study's own is read-only
-            return _finish(_windows(network, volume, window, fill, device, overlap)[0], probabilities)
+            return _by_rows(network, array, window, fill, device, overlap, finish, each)
         depth, pieces = array.shape[1], []
         chunk = max(1, 2 * WINDOWS * math.prod(window) // math.prod(array.shape[2:]))
         for first in range(0, depth, chunk):
@@ -77,8 +89,130 @@ def segment(
                 each(first, depth)
             slices = torch.from_numpy(np.array(array[:, first : first + chunk].swapaxes(0, 1), order="C"))
             scores = _windows(network, slices, window, fill, device, overlap)
-            pieces.append(_finish(scores.movedim(0, 1), probabilities))
+            pieces.append(finish(scores.movedim(0, 1)))
         return np.concatenate(pieces, axis=1 if probabilities else 0)
+
+
+def _by_rows(
+    network: nn.Module,
+    array: np.ndarray,
+    window: tuple[int, ...],
+    fill: float,
+    device: torch.device,
+    overlap: float,
+    finish: _Finish,
+    each: Callable[[int, int], None] | None,
+) -> np.ndarray:
+    """A volume in rows of windows from its first slice on: slices that no further row touches are finished at once.
+
+    So only as many slices of scores are held as a window has, whatever the length of the scan. Windows lie where MONAI's
+    ``sliding_window_inference`` puts them, and are blended as there.
+    """
+    import torch
+
+    size = array.shape[1:]
+    starts = [_starts(length, side, overlap) for length, side in zip(size, window, strict=True)]
+    rows, columns = starts[0], list(product(*starts[1:]))
+    outer = [max(length, side) for length, side in zip(size, window, strict=True)]
+    margins = [start if start < 0 else 0 for start, *_ in starts]
+    alone = len(rows) * len(columns) == 1  # then what the network says is left as it is, to the bit
+    weight = (torch.ones(window) if alone else _importance(window)).to(device)
+    channels, out = 0, np.empty(0)
+    sums = counts = torch.empty(0)
+    for number, row in enumerate(rows):
+        if each is not None:
+            each(number, len(rows))
+        for first in range(0, len(columns), ROW_WINDOWS):
+            at = [(row, y, x) for y, x in columns[first : first + ROW_WINDOWS]]
+            batch = np.stack([crop(array, (z, y, x), _three(window), fill=fill).image for z, y, x in at])
+            scores = _run(network, torch.from_numpy(batch).to(device))
+            if not channels:
+                channels = scores.shape[1]
+                plane = outer[1] * outer[2]
+                stitch = torch.device("cpu") if 4 * channels * window[0] * plane > STITCH_ON_CPU_BYTES else device
+                sums = torch.zeros((channels, window[0], outer[1], outer[2]), device=stitch)
+                counts = torch.zeros((1, window[0], outer[1], outer[2]), device=stitch)
+                out = finish.empty(channels, size)
+            for (_, y, x), of_window in zip(at, scores, strict=True):
+                place = (slice(None), slice(None), *_beside((y, x), margins[1:], window[1:]))
+                sums[place] += (of_window * weight).to(sums.device)
+                counts[place] += weight.to(sums.device)
+        done = (rows[number + 1] if number + 1 < len(rows) else row + window[0]) - row
+        inside = tuple(slice(-low, -low + length) for low, length in zip(margins[1:], size[1:], strict=True))
+        last = min(row + done, size[0])
+        for low in range(max(row, 0), last, FINISHED_SLICES):
+            high = min(low + FINISHED_SLICES, last)
+            kept = (slice(None), slice(low - row, high - row), *inside)
+            out[..., low:high, :, :] = finish(sums[kept] / counts[kept])
+        if number + 1 < len(rows):  # what the next row adds to moves to the front
+            for held in (sums, counts):
+                for index in range(window[0] - done):
+                    held[:, index] = held[:, index + done]
+                held[:, window[0] - done :] = 0
+    return out
+
+
+def _starts(length: int, side: int, overlap: float) -> list[int]:
+    """Where windows begin along an axis; one that is longer than the axis is centred on it."""
+    if length <= side:
+        return [-((side - length) // 2)]
+    step = max(int(side * (1 - overlap)), 1)
+    return [min(start, length - side) for start in range(0, length - side + step, step)]
+
+
+def _beside(start: tuple[int, ...], margins: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(at - low, at - low + side) for at, low, side in zip(start, margins, window, strict=True))
+
+
+def _importance(window: tuple[int, ...]) -> Tensor:
+    """A Gaussian with a deviation of an eighth of the window, nowhere below a thousandth, as in MONAI."""
+    import torch
+
+    weight = torch.ones(())
+    for side in window:
+        place = torch.arange(-(side - 1) / 2.0, (side - 1) / 2.0 + 1)
+        weight = weight.unsqueeze(-1) * torch.exp(place**2 / (-2 * (0.125 * side) ** 2))
+    return weight.clamp(min=max(float(weight.min()), 1e-3))
+
+
+def _three(window: tuple[int, ...]) -> tuple[int, int, int]:
+    return window[0], window[1], window[2]
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """From logits (K, z, y, x) to what was asked for, on the CPU."""
+
+    probabilities: bool
+    overlapping: bool
+
+    def empty(self, channels: int, size: tuple[int, ...]) -> np.ndarray:
+        """What takes the answers for a whole scan."""
+        if self.probabilities:
+            return np.empty((channels, *size), np.float32)
+        return np.empty(size, self._dtype(channels))
+
+    def __call__(self, scores: Tensor) -> np.ndarray:
+        if self.probabilities:
+            return (scores.sigmoid() if self.overlapping else scores.softmax(dim=0)).float().cpu().numpy()
+        numbers = paint(scores > 0) if self.overlapping else scores.argmax(dim=0)
+        return numbers.cpu().numpy().astype(self._dtype(scores.shape[0]))
+
+    def _dtype(self, channels: int) -> Any:
+        return np.uint8 if channels - (not self.overlapping) < 256 else np.uint16
+
+
+def paint(inside: Tensor) -> Tensor:
+    """The number of the last target (1, 2, ...) that a voxel is in, 0 where it is in none; ``inside`` is (K, ...).
+
+    nnU-Net's rule for regions: they are painted one after the other.
+    """
+    import torch
+
+    numbers = torch.zeros(inside.shape[1:], dtype=torch.int32, device=inside.device)
+    for channel, of_target in enumerate(inside, start=1):
+        numbers[of_target] = channel
+    return numbers
 
 
 def window_size(shape: tuple[int, ...], patch: tuple[int, ...], stride: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -106,7 +240,7 @@ def _stride(network: nn.Module, spec: NetworkSpec) -> tuple[int, ...] | None:
 def _windows(
     network: nn.Module, batch: Tensor, patch: tuple[int, ...], fill: float, device: Any, overlap: float
 ) -> Tensor:
-    """Logits (B, K, *spatial) of a batch (B, C, *spatial) of any size, padded as training pads."""
+    """Logits (B, K, y, x) of slices (B, C, y, x) of any size, padded as training pads."""
     from torch.nn import functional
 
     sizes = batch.shape[2:]
@@ -116,8 +250,7 @@ def _windows(
     if any(margins):
         batch = functional.pad(batch, margins, value=fill)
     if tuple(batch.shape[2:]) == tuple(patch):  # one window; MONAI would give the same and load for seconds
-        step = WINDOWS if len(patch) == 2 else 2
-        scores = [_run(network, part.to(device)) for part in batch.split(step)]
+        scores = [_run(network, part.to(device)) for part in batch.split(WINDOWS)]
         logits = scores[0] if len(scores) == 1 else _concatenate(scores)
     else:
         logits = _slide(network, batch, patch, device, overlap)
@@ -134,7 +267,7 @@ def _slide(network: nn.Module, batch: Tensor, patch: tuple[int, ...], device: An
     scores: Any = sliding_window_inference(
         batch if stitch == "cpu" else batch.to(device),
         roi_size=patch,
-        sw_batch_size=WINDOWS if len(patch) == 2 else 2,
+        sw_batch_size=WINDOWS,
         predictor=lambda windows: _run(network, windows),
         overlap=overlap,
         mode="gaussian",
@@ -148,14 +281,6 @@ def _run(network: nn.Module, windows: Tensor) -> Tensor:
     if windows.ndim == 5 and len(windows) == 1 and windows.device.type == "cpu" and windows.numel() < SINGLE_IS_SLOW:
         return network(windows.expand(2, *windows.shape[1:]))[:1].float()
     return network(windows).float()
-
-
-def _finish(scores: Tensor, probabilities: bool) -> np.ndarray:
-    """(K, z, y, x) logits to probabilities or channel numbers, on the CPU."""
-    if probabilities:
-        return scores.softmax(dim=0).float().cpu().numpy()
-    numbers = scores.argmax(dim=0)
-    return numbers.cpu().numpy().astype(np.uint8 if scores.shape[0] <= 256 else np.uint16)
 
 
 def _concatenate(parts: list[Tensor]) -> Tensor:

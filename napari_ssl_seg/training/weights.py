@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import RunError, UserError
 from napari_ssl_seg.files import atomic_path, read_json, write_json
+from napari_ssl_seg.training.answers import Answer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +33,7 @@ def save_weights(run: Run, tensors: dict[str, Tensor], *, step: int) -> None:
         "method": record.method,
         "network": _exported_network(run, record),
         "classes": {str(value): name for value, name in record.classes.items()},
+        "targets": [target.model_dump(mode="json") for target in record.targets],
         "normalisation": record.normalisation,
         "step": step,
     }
@@ -94,7 +96,8 @@ def load_segmentation(run: Run) -> tuple[SegmentationNet, NetworkSpec, dict[int,
     Returns
     -------
     network, spec, classes
-        ``classes`` maps label values to names; channel i + 1 of the logits is the i-th of them, channel 0 background.
+        ``classes`` maps label values to names; channel i + 1 of the logits is the i-th of them, channel 0 background. Where
+        targets overlap, channel i is the i-th of them (`load_answer`).
 
     Raises
     ------
@@ -107,10 +110,16 @@ def load_segmentation(run: Run) -> tuple[SegmentationNet, NetworkSpec, dict[int,
     if description["kind"] != "finetune":
         raise RunError(f"run {run.id} is a pretraining, which segments nothing; fine-tune from it first")
     spec = _spec(run, description)
-    classes = {int(value): str(name) for value, name in description["classes"].items()}
-    network = build_network(spec, len(classes) + 1)
+    answer = load_answer(run)
+    network = build_network(spec, answer.channels)
     _load_strictly(run, network, load_weights(run))
-    return network.eval(), spec, classes
+    return network.eval(), spec, answer.named
+
+
+def load_answer(run: Run) -> Answer:
+    """What the channels of a run's network mean; raises RunError as `describe_weights`."""
+    description = describe_weights(run)
+    return Answer.from_data(description["classes"], description.get("targets", ()))
 
 
 def load_backbone(run: Run) -> tuple[Backbone, NetworkSpec]:
@@ -145,24 +154,32 @@ def backbone_weights(run: Run) -> dict[str, Tensor]:
 def load_pretraining(run: Run) -> tuple[Method, nn.Module, NetworkSpec]:
     """A pretraining's method and its whole model with the pretext's heads, from the last checkpoint, in eval mode.
 
+    Of a joint fine-tuning: its joint method, and the model that was trained (`joint.JointNet`).
+
     Raises
     ------
     RunError
-        When the run is no pretraining, or has no checkpoint that verifies.
+        When the run is neither, or has no checkpoint that verifies.
     """
     from napari_ssl_seg.methods import get_method
     from napari_ssl_seg.networks import NetworkSpec, build_network
     from napari_ssl_seg.training.checkpoints import load_checkpoint
 
     record = run.record
-    if record.kind != "pretrain" or record.method is None:
+    name = record.method or record.joint
+    if name is None:
         raise RunError(f"run {run.id} is no pretraining; choose one that is")
     found = load_checkpoint(run.checkpoint_path("last"), run.checkpoint_path("previous"))
     if found is None:
         raise RunError(f"run {run.id} has no checkpoint yet; wait for its first")
-    method = get_method(record.method, run.config)
     spec = NetworkSpec.model_validate(record.network)
-    model = method.build(build_network(spec))
+    method = get_method(name, run.config).on_network(spec)
+    if record.joint is None:
+        model = method.build(build_network(spec))
+    else:
+        from napari_ssl_seg.training.joint import build_joint
+
+        model = build_joint(method, spec, len(record.classes) + 1)
     _load_strictly(run, model, found[0]["model"])
     return method, model.eval(), spec
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ssl_seg.errors import VolumeError
+from napari_ssl_seg.volumes.intensity_map import IntensityMap, SlabValues, Values, WholeValues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SUBSAMPLE_ABOVE = 4_000_000
-"""Voxels; percentiles of larger volumes are taken from an even share of about this many."""
+    from collections.abc import Callable, Iterable, Sequence
 
 WINDOWS = {
     "ct_soft_tissue": (40.0, 400.0),
@@ -69,15 +67,57 @@ def normalise(array: np.ndarray, name: str = "percentile", **options: Any) -> No
     channels = [(array, out)] if array.ndim == 3 else list(zip(array, out, strict=True))
     notes: list[str] = []
     for number, (channel, target) in enumerate(channels):
-        values, note = _finite(channel)
-        said = [note] if note else []
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is mended below
-            more = function(values, target, **options)
-        if not (np.isfinite(target.min()) and np.isfinite(target.max())):
-            np.nan_to_num(target, copy=False)
-        said += [more] if more else []
-        notes += [f"channel {number}: {text}" if len(channels) > 1 else text for text in said]
+        count, least = _not_finite(channel)
+        ready = _mend(count, least)
+        values = ready.finite(channel)
+        found, more = function(WholeValues(values), **options)
+        found.apply(values, target)
+        notes += _notes(
+            number, len(channels), [_said(count, ready.least or 0.0, channel.size) if count else None, more]
+        )
     return Normalised(out, "; ".join(notes) or None)
+
+
+def normalisation_of(
+    shape: tuple[int, int, int], slabs: Sequence[Callable[[], Iterable[np.ndarray]]], name: str
+) -> tuple[tuple[IntensityMap, ...], str | None]:
+    """What `normalise` does to a scan that is read slab by slab: a map for each channel, and the note.
+
+    Parameters
+    ----------
+    shape
+        (z, y, x).
+    slabs
+        For each channel: makes an iterator over arrays (n, y, x) that follow one another along z; asked several times.
+    name
+        One of `list_normalisations`.
+    """
+    maps, notes = [], []
+    for number, of_channel in enumerate(slabs):
+        kind = next(iter(of_channel())).dtype.kind
+        odd = [_not_finite(slab) for slab in of_channel()] if kind == "f" else [(0, np.inf)]
+        count = sum(of_slab for of_slab, _ in odd)
+        ready = _mend(count, min(least for _, least in odd))
+
+        def finite(
+            of: Callable[[], Iterable[np.ndarray]] = of_channel, ready: IntensityMap = ready
+        ) -> Iterable[np.ndarray]:
+            return (ready.finite(slab) for slab in of())
+
+        found, more = _NORMALISATIONS[name](SlabValues(shape, finite))
+        maps.append(replace(found, least=ready.least))
+        size = int(np.prod(shape, dtype=np.int64))
+        notes += _notes(number, len(slabs), [_said(count, ready.least or 0.0, size) if count else None, more])
+    return tuple(maps), "; ".join(notes) or None
+
+
+def _mend(count: int, least: float) -> IntensityMap:
+    """Voxels that are not finite take the least finite value, or 0 where there is none."""
+    return IntensityMap(least=None if not count else least if np.isfinite(least) else 0.0)
+
+
+def _notes(number: int, channels: int, said: Iterable[str | None]) -> list[str]:
+    return [f"channel {number}: {text}" if channels > 1 else text for text in said if text]
 
 
 def list_normalisations() -> dict[str, str]:
@@ -85,59 +125,54 @@ def list_normalisations() -> dict[str, str]:
     return dict(_HELP)
 
 
-# -- one function each: fills `out` (z, y, x) from finite `values`, returns a note ------------------------------------
-def _percentile(
-    values: np.ndarray, out: np.ndarray, *, low: float = 1.0, high: float = 99.0, clip: bool = True
-) -> str | None:
+# -- one function each: what to do with a channel of these values, and a note ------------------------------------------
+Found = tuple[IntensityMap, str | None]
+
+
+def _percentile(values: Values, *, low: float = 1.0, high: float = 99.0, clip: bool = True) -> Found:
     if not 0 <= low < high <= 100:
         raise VolumeError(f"percentiles {low:g} and {high:g} cannot be used; give 0 <= low < high <= 100")
-    sample, note = _sample(values)
+    sample, note = values.sample()
     bottom, top = (float(v) for v in np.percentile(sample, [low, high]))
     if _flat(bottom, top):
-        bottom, top = float(values.min()), float(values.max())
+        bottom, top = values.extremes()
         if _flat(bottom, top):
-            out.fill(-1.0)
-            return f"every voxel has the value {bottom:g}, so all became -1"
+            return IntensityMap(constant=-1.0), f"every voxel has the value {bottom:g}, so all became -1"
         note = f"the percentiles {low:g} and {high:g} are equal, so minimum and maximum were taken"
-    _map(values, out, bottom, top, clip=clip)
-    return note
+    return _between(bottom, top, clip=clip), note
 
 
-def _zscore(values: np.ndarray, out: np.ndarray, *, foreground: bool = False) -> str | None:
-    chosen = values[values > values.min()] if foreground else values
-    if chosen.size == 0:
-        chosen = values
-    mean, deviation = float(chosen.mean(dtype=np.float64)), float(chosen.std(dtype=np.float64))
+def _zscore(values: Values, *, foreground: bool = False) -> Found:
+    mean, deviation = values.moments(foreground=foreground)
     if not (np.isfinite(deviation) and deviation > max(abs(mean), np.finfo(float).tiny) * 1e-12):
-        out.fill(0.0)
-        return f"every voxel has the value {mean:g}, so all became 0"
-    _affine(values, out, mean, 1.0 / deviation, 0.0)
-    return None
+        return IntensityMap(constant=0.0), f"every voxel has the value {mean:g}, so all became 0"
+    return IntensityMap(mean, 1.0 / deviation, 0.0), None
 
 
-def _window(values: np.ndarray, out: np.ndarray, *, centre: float = 40.0, width: float = 400.0) -> str | None:
+def _window(values: Values, *, centre: float = 40.0, width: float = 400.0) -> Found:
     if not (width > 0 and np.isfinite([centre, width]).all()):
         raise VolumeError(f"a window of {width:g} HU round {centre:g} HU cannot be used; the width must be positive")
-    _map(values, out, centre - width / 2, centre + width / 2, clip=True)
-    if float(out.min()) == float(out.max()):
-        return (
-            f"every voxel lies {'below' if out.flat[0] < 0 else 'above'} the window; is this a CT in Hounsfield units?"
+    found = _between(centre - width / 2, centre + width / 2, clip=True)
+    ends = found.apply(np.array(values.extremes()).reshape(2, 1, 1)).ravel()
+    if ends[0] == ends[1]:
+        return found, (
+            f"every voxel lies {'below' if ends[0] < 0 else 'above'} the window; is this a CT in Hounsfield units?"
         )
-    return None
+    return found, None
 
 
-def _none(values: np.ndarray, out: np.ndarray) -> None:
-    out[...] = values
+def _none(values: Values) -> Found:
+    return IntensityMap(), None
 
 
-def _preset(centre: float, width: float) -> Callable[..., str | None]:
-    def window(values: np.ndarray, out: np.ndarray, *, centre: float = centre, width: float = width) -> str | None:
-        return _window(values, out, centre=centre, width=width)
+def _preset(centre: float, width: float) -> Callable[..., Found]:
+    def window(values: Values, *, centre: float = centre, width: float = width) -> Found:
+        return _window(values, centre=centre, width=width)
 
     return window
 
 
-_NORMALISATIONS: dict[str, Callable[..., str | None]] = {
+_NORMALISATIONS: dict[str, Callable[..., Found]] = {
     "percentile": _percentile,
     "zscore": _zscore,
     **{name: _preset(*window) for name, window in WINDOWS.items()},
@@ -152,35 +187,21 @@ _HELP = {
 
 
 # -- helpers ----------------------------------------------------------------------------------------------------------
-def _finite(channel: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """``channel`` with its non-finite voxels replaced by its minimum, and what is said about that."""
-    if channel.dtype.kind == "b":
-        return channel.view(np.uint8) if channel.flags.c_contiguous else channel.astype(np.uint8), None
+def _not_finite(channel: np.ndarray) -> tuple[int, float]:
+    """How many voxels are not finite, and the smallest finite value (infinity where there is none)."""
     if channel.dtype.kind != "f":
-        return channel, None
-    if channel.dtype.itemsize < 4:
-        channel = channel.astype(np.float32)
+        return 0, np.inf
     with np.errstate(invalid="ignore"):  # a minimum over NaN is NaN, which is the question
-        if np.isfinite(channel.min()) and np.isfinite(channel.max()):
-            return channel, None
+        least = float(channel.min())
+        if np.isfinite(least) and np.isfinite(channel.max()):
+            return 0, least
     finite = np.isfinite(channel)
     count = int(channel.size - np.count_nonzero(finite))
-    least = float(channel[finite].min()) if count < channel.size else 0.0
-    return (
-        np.where(finite, channel, channel.dtype.type(least)),
-        f"{count} of {channel.size} voxels were not finite and took the value {least:g}",
-    )
+    return count, float(channel[finite].min()) if count < channel.size else np.inf
 
 
-def _sample(values: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """The voxels that percentiles are taken from, flat."""
-    step = values.size // SUBSAMPLE_ABOVE
-    if step < 2:
-        return values.reshape(-1), None
-    while any(np.gcd(step, n) > 1 for n in values.shape):  # else whole rows or columns would be left out
-        step += 1
-    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
-    return flat[::step], f"percentiles were taken from every {step}th voxel"
+def _said(count: int, least: float, size: int) -> str:
+    return f"{count} of {size} voxels were not finite and took the value {least:g}"
 
 
 def _flat(bottom: float, top: float) -> bool:
@@ -189,26 +210,7 @@ def _flat(bottom: float, top: float) -> bool:
         return not (top - bottom > max(abs(bottom), abs(top)) * 1e-12 and np.isfinite(2.0 / (top - bottom)))
 
 
-def _map(values: np.ndarray, out: np.ndarray, bottom: float, top: float, *, clip: bool) -> None:
+def _between(bottom: float, top: float, *, clip: bool) -> IntensityMap:
     """bottom -> -1, top -> 1."""
     half = top / 2 - bottom / 2  # halved first: the difference of two large numbers may overflow
-    _affine(values, out, bottom, 1.0 / half, -1.0, clip=clip)
-
-
-def _affine(values: np.ndarray, out: np.ndarray, zero: float, factor: float, add: float, *, clip: bool = False) -> None:
-    """out = (values - zero) * factor + add, in double precision where the input needs it.
-
-    Slice by slice, so that every step but the first finds its numbers in the processor's cache.
-    """
-    precise = values.dtype.itemsize >= 4 and values.dtype != np.float32
-    work = np.float64 if precise else np.float32
-    for plane, target in zip(values, out, strict=True):
-        scratch = np.empty(plane.shape, work) if precise else target
-        np.subtract(plane, work(zero), out=scratch, dtype=work)
-        scratch *= work(factor)
-        if add:
-            scratch += work(add)
-        if clip:
-            np.clip(scratch, -1.0, 1.0, out=scratch)
-        if precise:
-            target[...] = scratch
+    return IntensityMap(bottom, 1.0 / half, -1.0, clip)

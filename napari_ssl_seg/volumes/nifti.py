@@ -73,8 +73,11 @@ def open_nifti(path: Path) -> Source:
         array = scaling.apply(array.astype(raw.newbyteorder("="), copy=False))
         return array, notes + non_finite_warning(array.T)
 
+    def parts(limit: int) -> Iterator[np.ndarray]:
+        yield from _parts(path, offset, raw, (*shape, channels), scaling, limit)
+
     peak = claimed + 2 * count * scaling.dtype.itemsize  # the file's bytes, the scaled values and the held order
-    return Source(path, geometry, channels, scaling.dtype, peak, tuple(warnings), read=read)
+    return Source(path, geometry, channels, scaling.dtype, peak, tuple(warnings), read=read, parts=parts)
 
 
 # -- the stream ---------------------------------------------------------------------------------------------------
@@ -114,23 +117,60 @@ def _voxels(path: Path, offset: int, claimed: int) -> tuple[np.ndarray, int]:
             f"{path} needs {readable_size(claimed)} of memory, which is not free; close others"
         ) from error
     with _damage(path), _stream(path) as (stream, _):
-        if len(_exactly(stream, offset)) < offset:
-            raise VolumeError(f"{path} is cut short: it ends before its voxels begin; {DAMAGED}")
-        view, filled = buffer.data, 0
-        while filled < claimed:
-            got = stream.readinto(view[filled : filled + CHUNK])  # type: ignore[attr-defined]
-            if not got:
-                raise VolumeError(
-                    f"{path} is cut short: its header claims {claimed} bytes of voxels, but only {filled} are there;"
-                    f" {DAMAGED}"
-                )
-            filled += got
-        trailing = 0
-        while got := len(stream.read(CHUNK)):
-            trailing += got
-            if trailing > TRAILING_LIMIT:
-                raise VolumeError(f"{path} holds over 1 GB after its voxels, so its header is wrong; {DAMAGED}")
+        _to_voxels(path, stream, offset)
+        _fill(path, stream, buffer.data, 0, claimed)
+        trailing = _drain(path, stream)
     return buffer, trailing
+
+
+def _parts(
+    path: Path, offset: int, raw: np.dtype, shape: tuple[int, int, int, int], scaling: Scaling, limit: int
+) -> Iterator[np.ndarray]:
+    """The scaled voxels (i, j, n) in the order of the file; the last ones once the end of the stream was verified."""
+    width, height, depth, channels = shape
+    plane = width * height * raw.itemsize
+    count = max(1, limit // plane)
+    claimed, done = plane * depth * channels, 0
+    with _damage(path), _stream(path) as (stream, _):
+        _to_voxels(path, stream, offset)
+        for _ in range(channels):
+            for first in range(0, depth, count):
+                planes = min(count, depth - first)
+                buffer = np.empty(plane * planes, np.uint8)
+                _fill(path, stream, buffer.data, done, claimed)
+                done += len(buffer)
+                if done == claimed:
+                    _drain(path, stream)
+                stored = buffer.view(raw).reshape((width, height, planes), order="F")
+                yield scaling.apply(stored.astype(raw.newbyteorder("="), copy=False))
+
+
+def _to_voxels(path: Path, stream: BinaryIO, offset: int) -> None:
+    if len(_exactly(stream, offset)) < offset:
+        raise VolumeError(f"{path} is cut short: it ends before its voxels begin; {DAMAGED}")
+
+
+def _fill(path: Path, stream: BinaryIO, view: memoryview, done: int, claimed: int) -> None:
+    """Read until ``view`` is full, of ``claimed`` bytes of which ``done`` were read before."""
+    filled = 0
+    while filled < len(view):
+        got = stream.readinto(view[filled : filled + CHUNK])  # type: ignore[attr-defined]
+        if not got:
+            raise VolumeError(
+                f"{path} is cut short: its header claims {claimed} bytes of voxels, but only {done + filled} are there;"
+                f" {DAMAGED}"
+            )
+        filled += got
+
+
+def _drain(path: Path, stream: BinaryIO) -> int:
+    """How many bytes there are after the voxels; reading to the end is what verifies the checksum."""
+    trailing = 0
+    while got := len(stream.read(CHUNK)):
+        trailing += got
+        if trailing > TRAILING_LIMIT:
+            raise VolumeError(f"{path} holds over 1 GB after its voxels, so its header is wrong; {DAMAGED}")
+    return trailing
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:

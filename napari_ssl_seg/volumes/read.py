@@ -67,8 +67,8 @@ def read_volume(
     if four_d not in ("channels", "time"):
         raise VolumeError(f"four_d is 'channels' or 'time', not {four_d!r}")
     paths = _paths(path)
-    sources = [_open(p) for p in paths]
-    _check_channels(sources)
+    sources = open_sources(paths)
+    check_channels(sources)
     check_memory(paths[0], sum(source.nbytes for source in sources), memory_limit)
     arrays, warnings = [], []
     for source in sources:
@@ -104,6 +104,11 @@ def read_header(path: PathLike) -> VolumeHeader:
     )
 
 
+def open_sources(path: PathLike | Sequence[PathLike]) -> list[Source]:
+    """The headers of a file, or of several, judged by the readers of their formats; raises VolumeError."""
+    return [_open(one) for one in _paths(path)]
+
+
 def _paths(path: PathLike | Sequence[PathLike]) -> list[Path]:
     paths = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(p) for p in path]
     if not paths:
@@ -135,7 +140,7 @@ def _open(path: Path) -> Source:
     raise VolumeError(f"{path} has no extension of a volume; these are known: {' '.join(EXTENSIONS)}")
 
 
-def _check_channels(sources: list[Source]) -> None:
+def check_channels(sources: list[Source]) -> None:
     """Several files are the channels of one case: plain volumes on one grid."""
     if len(sources) == 1:
         return

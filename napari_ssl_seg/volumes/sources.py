@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_ssl_seg.volumes.geometry import Geometry
@@ -34,6 +34,10 @@ class Source:
         What is odd about it, one sentence each.
     read
         Reads the voxels: (i, j, k), or (i, j, k, c) when ``channels`` > 1, and further warnings.
+    parts
+        Reads them in the order of the file, at most about so many bytes at a time: arrays (i, j, n) that follow one
+        another along k, channel after channel. The last is given only when the file's checksum was right. None where the
+        format has to be read as a whole.
     """
 
     path: Path
@@ -43,6 +47,7 @@ class Source:
     nbytes: int
     warnings: tuple[str, ...] = ()
     read: Callable[[], tuple[np.ndarray, tuple[str, ...]]] = field(repr=False, kw_only=True)
+    parts: Callable[[int], Iterator[np.ndarray]] | None = field(default=None, repr=False, kw_only=True)
 
 
 def non_finite_warning(array: np.ndarray) -> tuple[str, ...]:

@@ -189,10 +189,10 @@ def test_mistakes_are_answered_before_a_folder_is_made(study):
 
 
 def test_a_label_value_beyond_the_classes_is_named(study, scans):
-    from napari_ssl_seg.training.labelled import index_labels
+    from napari_ssl_seg.training.labelled import LabelMap
 
     with pytest.raises(RunError, match="value 2"):
-        index_labels(study, study.train_labelled_order(0)[0], [1], purpose="train")
+        list(LabelMap(study, study.train_labelled_order(0)[0], [1], purpose="train").slabs())
 
 
 def test_nothing_fits_from_another_network(study):

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ssl_seg.errors import RunError, UserError
+from napari_ssl_seg.training.answers import Answer, dice_by_channel
 from napari_ssl_seg.training.augment import augment
 from napari_ssl_seg.training.budget import choose_cases, choose_slices
 from napari_ssl_seg.training.checkpoints import load_checkpoint, save_checkpoint
-from napari_ssl_seg.training.finetuning import dice_by_channel
 from napari_ssl_seg.training.labelled import UNLABELLED
 from napari_ssl_seg.training.optimisation import schedule_factor
 from napari_ssl_seg.training.prefetch import Prefetcher
@@ -171,7 +171,8 @@ def test_schedules_by_hand():
 def test_validation_dice_by_hand():
     reference = np.array([[0, 1, 1, 2, UNLABELLED, UNLABELLED]], dtype=np.uint16)
     prediction = np.array([[0, 1, 0, 1, 2, 2]], dtype=np.uint8)
-    dice = dice_by_channel(prediction, reference, 3)
+    answer = Answer({1: "a", 2: "b", 7: "c"})
+    dice = dice_by_channel(prediction, iter([(0, reference)]), np.arange(4), answer.membership)
     assert dice[:2] == [pytest.approx(0.5), 0] and np.isnan(dice[2])
 
 
