@@ -129,8 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     finetune.add_argument("--init", default="scratch", metavar="RUN|scratch")
     finetune.add_argument("--cases", metavar="N|P%", help="how many labelled scans to use [all]")
     finetune.add_argument("--slices", type=int, metavar="N", help="how many labelled slices to use [all]")
+    finetune.add_argument("--joint", metavar="NAME", help="train this method beside the labels, at each step: mod [none]")
     _network_options(finetune)
     _training_options(finetune)
+    _setting_options(finetune, "of the joint method")
 
     resume = verb("resume", "training:resume", "Go on with a stopped run.")
     resume.add_argument("study")
@@ -216,7 +218,7 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _setting_options(parser: argparse.ArgumentParser) -> None:
+def _setting_options(parser: argparse.ArgumentParser, whose: str = "of the method") -> None:
     parser.add_argument(
         "--set",
         dest="settings",
@@ -224,7 +226,7 @@ def _setting_options(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="hyper-parameters of the method; `napari-ssl-seg methods` lists them",
+        help=f"hyper-parameters {whose}; `napari-ssl-seg methods` lists them",
     )
 
 

@@ -23,13 +23,20 @@ def pretrain(study: str, method: str, train: list[str], settings: list[str], **o
     return _finish(training.pretrain(Study.open(study), method, **given))
 
 
-def finetune(study: str, init: str, cases: str | None, train: list[str], **options: Any) -> dict[str, Any]:
-    """Fine-tune on the labelled slices of the train split."""
+def finetune(
+    study: str, init: str, cases: str | None, train: list[str], settings: list[str], **options: Any
+) -> dict[str, Any]:
+    """Fine-tune on the labelled slices of the train split, alone or jointly with a method."""
     from napari_ssl_seg import training
     from napari_ssl_seg.cli import parse_settings
     from napari_ssl_seg.study import Study
 
-    given = {**options, "cases": parse_budget(cases), "train": parse_settings(train)}
+    given = {
+        **options,
+        "cases": parse_budget(cases),
+        "train": parse_settings(train),
+        "settings": parse_settings(settings),
+    }
     return _finish(training.finetune(Study.open(study), init, **given))
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_ssl_seg.methods.base import Method
+
 
 class TrainingOptions(TypedDict, total=False):
     """Of both kinds of training."""
@@ -34,3 +36,6 @@ class FinetuneOptions(TrainingOptions, total=False):
 
     cases: int | str | None
     slices: int | None
+    joint: str | Method | None
+    settings: Mapping[str, Any] | None
+    """Hyper-parameters of the joint method, by name."""

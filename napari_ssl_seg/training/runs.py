@@ -48,15 +48,20 @@ class RunRecord(BaseModel):
 
     kind: Literal["pretrain", "finetune"]
     method: str | None = Field(None, description="name of the pretext method; None for a fine-tuning")
+    joint: str | None = Field(None, description="name of the method that a fine-tuning trains beside its labels")
     title: str = Field("", description="what panels and tables call the run")
     network: dict[str, Any] = Field(description="NetworkSpec as plain values")
-    config: dict[str, Any] = Field(default_factory=dict, description="the method's Config as plain values")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="the Config of the method, or of the joint one, as plain values"
+    )
     settings: dict[str, Any] = Field(description="TrainSettings as plain values")
     seed: int = 0
     device: str = "cpu"
     versions: dict[str, str] = Field(default_factory=dict)
     fingerprint: str = Field("", description="SHA-256 over the contents of the cases used")
-    cases: dict[str, list[str]] = Field(default_factory=dict, description="case ids by use: train, validation")
+    cases: dict[str, list[str]] = Field(
+        default_factory=dict, description="case ids by use: train, validation, unlabelled"
+    )
     slices: dict[str, list[int]] = Field(default_factory=dict, description="labelled slices used, by case; empty: all")
     classes: dict[int, str] = Field(default_factory=dict, description="label value -> class name")
     targets: tuple[Target, ...] = Field(default=(), description="overlapping targets; empty: every class is one")
@@ -79,7 +84,8 @@ class Run:
     @classmethod
     def create(cls, runs: Path, record: RunRecord) -> Run:
         """Make a new folder below ``runs``, named after what it does and when; never an existing one."""
-        stem = f"{record.kind}-{record.method or (record.parent or 'scratch')}"[:60]
+        origin = record.method or record.parent or "scratch"
+        stem = "-".join(part for part in (record.kind, record.joint, origin) if part)[:60]
         stamp = time.strftime("%Y%m%d-%H%M%S")
         runs.mkdir(parents=True, exist_ok=True)
         number = 0

@@ -83,6 +83,10 @@ def finetune(
         How many labelled axial slices to use in all, drawn from those scans; the others count as unlabelled.
     network, preset, dims
         As in `pretrain`; from a run they are that run's.
+    joint
+        Name of a method to train beside the supervised loss at each step (``mod``); the network left is a plain one.
+    settings
+        Hyper-parameters of that method, by name.
     iterations, batch_size, device, seed, train
         Of the `FinetuneSettings`.
 
@@ -168,6 +172,10 @@ def _make_task(study: Study, run: Run, record: RunRecord, settings: TrainSetting
     assert isinstance(settings, FinetuneSettings)
     started = any(run.checkpoint_path(name).exists() for name in ("last", "previous"))
     source = None if record.parent is None or started else study.run(record.parent)
+    if record.joint is not None:
+        from napari_ssl_seg.training.joint import JointTask
+
+        return JointTask(study, run, record, spec, settings, source)
     return FinetuneTask(study, run, record, spec, settings, source)
 
 
