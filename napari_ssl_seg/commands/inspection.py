@@ -21,8 +21,8 @@ def inspect_case(
 ) -> dict[str, Any]:
     """Write the views that the trainer would see for one case."""
     from napari_ssl_seg.cli import parse_settings
-    from napari_ssl_seg.methods.variants import get_variant
     from napari_ssl_seg.methods.inspection import inspect, save_inspection
+    from napari_ssl_seg.methods.variants import get_variant
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training import plan_network
 

@@ -37,7 +37,7 @@ class SimMIMConfig(MethodConfig):
         title="Block size",
         description=(
             "Side of a hidden block; halved along an axis until four fit, so 8 in small patches."
-            " U-Net baselines: 16; SimMIM: 32 of 192."
+            " U-Net baselines: 16; SimMIM: 32 of 192. In patches of 56x40, 4 with a share of 0.6 did better (benchmarks)."
         ),
         json_schema_extra={"unit": "voxels", "basic": True},
     )
