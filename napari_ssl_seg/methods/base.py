@@ -100,6 +100,8 @@ class View:
     data: Any
     range: tuple[float, float] | None = None
     """Values drawn as black and white; None: those of the scan, which `inspection.inspect` fills in."""
+    over: str | None = None
+    """Name of the image view that boxes or points are drawn on; None: the first one."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.methods.registry import get_method
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -140,10 +140,11 @@ def save_inspection(inspection: Inspection, out_dir: str | Path) -> list[Path]:
 
     folder = Path(out_dir)
     paths = []
-    backdrop = next((view for view in inspection.views if view.kind == "image"), None)
     for number, view in enumerate(inspection.views, start=1):
         paths.append(folder / f"{number:02d}_{view.name}.png")
-        write_picture(paths[-1], view, row=inspection.row, dims=inspection.spec.dims, backdrop=backdrop)
+        write_picture(
+            paths[-1], view, row=inspection.row, dims=inspection.spec.dims, backdrop=backdrop_of(view, inspection.views)
+        )
 
     arrays = {"inputs": inspection.pretext.inputs.numpy(force=True)}
     arrays |= {f"target_{name}": value.numpy(force=True) for name, value in inspection.pretext.targets.items()}
@@ -156,6 +157,12 @@ def save_inspection(inspection: Inspection, out_dir: str | Path) -> list[Path]:
     paths.append(folder / "stats.json")
     write_json(paths[-1], _record(inspection))
     return paths
+
+
+def backdrop_of(view: View, views: Sequence[View]) -> View | None:
+    """The image that a view's boxes or points are drawn on."""
+    images = [other for other in views if other.kind == "image"]
+    return next((image for image in images if image.name == view.over), images[0] if images else None)
 
 
 def _record(inspection: Inspection) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class VolumeFusion(Method):
         ]
         stats = {f"share_class_{level}": share for level, share in enumerate(shares)}
         if boxes is not None:
-            views.insert(3, View("boxes", "Boxes, in their order", "boxes", boxes.corners))
+            views.insert(3, View("boxes", "Boxes over alpha, in their order", "boxes", boxes.corners, over="alpha"))
             stats = {"boxes": float(boxes.counts.double().mean()), **stats}
         return Pretext(
             inputs=fused,

@@ -145,12 +145,12 @@ def answer(request: InspectionRequest) -> InspectionAnswer:
 
 
 def _answer(request: InspectionRequest, inspection: Inspection, geometry: Any) -> InspectionAnswer:
+    from napari_ssl_seg.methods.inspection import backdrop_of
     from napari_ssl_seg.volumes import layer_kwargs
 
     dims, own = inspection.spec.dims, len(inspection.pretext.views)
-    backdrop = next((view for view in inspection.views if view.kind == "image"), None)
     pictures = tuple(
-        _picture(view, inspection.row, dims, backdrop, output=number >= own)
+        _picture(view, inspection.row, dims, backdrop_of(view, inspection.views), output=number >= own)
         for number, view in enumerate(inspection.views)
     )
     inputs = inspection.pretext.inputs

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from napari_ssl_seg.errors import RunError, StudyError, UserError
 from napari_ssl_seg.methods import get_method, inspect, list_methods, save_inspection
 from napari_ssl_seg.methods.base import View
+from napari_ssl_seg.methods.inspection import backdrop_of
 from napari_ssl_seg.methods.pictures import PALETTE, picture
 from napari_ssl_seg.networks import build_network
 from napari_ssl_seg.pretext import batch_at, generator_for
@@ -170,6 +172,16 @@ def test_pictures_of_boxes_show_those_on_the_slice():
     assert pixels[64, 64].tolist() == PALETTE[1].tolist()
     assert not pixels[:64].any()
     assert np.asarray(picture(boxes, row=3, dims=3, backdrop=backdrop))[:33, :33].any()
+
+
+def test_boxes_are_drawn_on_the_view_that_they_name():
+    first, second = (View(name, name, "image", torch.zeros(1, 1, 4, 4)) for name in ("first", "second"))
+    boxes = View("b", "B", "boxes", torch.zeros(1, 0, 4))
+    assert backdrop_of(boxes, [first, boxes, second]) is first
+    assert backdrop_of(replace(boxes, over="second"), [first, boxes, second]) is second
+    assert backdrop_of(boxes, [boxes]) is None
+    views = inspect(small_study(), "volume_fusion", "case0", spec=small_spec(2)).views
+    assert backdrop_of(next(view for view in views if view.kind == "boxes"), views).name == "alpha"
 
 
 def test_pictures_of_curves_and_tables():
