@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_ssl_seg.methods.base import Prepared
-from napari_ssl_seg.pretext.crop import OUTSIDE
+from napari_ssl_seg.pretext.crop import KnownSlices
 from napari_ssl_seg.regions.settings import resolve_settings, source_title
 
 if TYPE_CHECKING:
@@ -25,22 +24,6 @@ QUEUE_SHARE = 0.5
 """Of the slices that a queue holds at most: a longer one holds the same slice several times, as a false negative."""
 FEW_REGIONS = 5
 """A median of fewer regions a slice gives the local contrast little to tell apart."""
-
-
-@dataclass(frozen=True)
-class OneSlice:
-    """The region map of a scan of which one slice is known, (y, x); the others count as lying outside."""
-
-    shape: tuple[int, int, int]
-    index: int
-    regions: np.ndarray
-
-    def cut(self, start: int, stop: int) -> np.ndarray:
-        """Slices ``start`` to ``stop`` - 1, (z, y, x)."""
-        found = np.full((max(stop - start, 0), *self.shape[1:]), OUTSIDE, dtype=np.int32)
-        if start <= self.index < stop:
-            found[self.index - start] = self.regions
-        return found
 
 
 def queue_length(wanted: int, slices: int) -> int:
@@ -103,7 +86,7 @@ def prepare_slice(method: LRC, study: Study, case_id: str, index: int) -> Prepar
     config: LRCConfig = method.config
     resolved = resolve_settings(config)
     regions = slice_regions(study, resolved, case_id, index, purpose="show")
-    found = OneSlice(study.case(case_id).shape, index, regions)
+    found = KnownSlices(study.case(case_id).shape, {index: regions}.get)
     slices = sum(case.shape[0] for case in study.cases(split="train"))
     return Prepared(
         method=LRC(resolved.model_copy(update={"queue": queue_length(config.queue, slices)})),
