@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ssl_seg.gui.eliding import letters_wide
 from napari_ssl_seg.gui.field_kinds import extra, make_field, make_slider, title, tooltip
 from napari_ssl_seg.gui.style import mark
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 FIELD_WIDTH, WITH_SLIDER = 130, 164
+DIGITS_BESIDE = 6
 ROUNDED = 1e-10
 """Inputs round to ten places behind the point."""
 
@@ -301,8 +303,9 @@ def _beside(slider: NumberSlider, field: QWidget) -> QWidget:
     layout = QHBoxLayout(cell)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(6)
-    layout.addWidget(slider, 2)
-    layout.addWidget(field, 3)
+    field.setMinimumWidth(letters_wide(field, DIGITS_BESIDE))
+    layout.addWidget(slider, 1)
+    layout.addWidget(field, 1)
     return cell
 
 

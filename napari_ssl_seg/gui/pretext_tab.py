@@ -28,7 +28,7 @@ from napari_ssl_seg.gui.view_layers import ViewLayers
 from napari_ssl_seg.gui.workers import LatestOnly, run
 from napari_ssl_seg.workbench import sentence
 from napari_ssl_seg.workbench.pretexts import Inspector, answer, fitting_runs, warm_up
-from napari_ssl_seg.workbench.regions import field_names
+from napari_ssl_seg.workbench.regions import NotLookedAt, field_names
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -151,7 +151,8 @@ class PretextTab(QWidget):
         self.regions.prepared.connect(lambda: self.ask(now=True))
         self.form.invalid.connect(lambda text: self._worker.drop())
         self.draw.changed.connect(self.ask)
-        self.draw.again.connect(lambda: self.ask(now=True))
+        self.draw.redraw_button.clicked.connect(lambda: self.ask(now=True, pressed=True))
+        self.regions.show_row.made.connect(lambda source: self.ask())
         self.previous_button.clicked.connect(lambda: self._step_case(-1))
         self.next_button.clicked.connect(lambda: self._step_case(1))
         self.open_button.clicked.connect(lambda: self._step_case(1))
@@ -283,8 +284,8 @@ class PretextTab(QWidget):
             self._workbench.fail(error)
 
     # -- asking ---------------------------------------------------------------------------------------------------
-    def ask(self, *_: Any, now: bool = False) -> None:
-        """Ask for the views of what is chosen, once the tab is looked at."""
+    def ask(self, *_: Any, now: bool = False, pressed: bool = False) -> None:
+        """Ask for the views of what is chosen, once the tab is looked at; ``pressed``: also where it takes long."""
         study, case_id, method = self._workbench.study, self._workbench.case_id, self.method
         if study is None or case_id is None or method is None or not self._asks():
             return
@@ -299,6 +300,7 @@ class PretextTab(QWidget):
             seed=self.draw.seed,
             dims=int(self.dims_box.value() or 2),
             run_id=self.run_box.value(),
+            pressed=pressed,
         )
         self._worker.submit(question, now=now)
 
@@ -350,7 +352,10 @@ class PretextTab(QWidget):
         return "patch " + "×".join(str(side) for side in sides)
 
     def _fail(self, error: Exception) -> None:
-        mark(self.status, "error")
+        waits = isinstance(error, NotLookedAt)
+        if waits:  # views of another slice must not lie on this one
+            self._forget_views()
+        mark(self.status, "hint" if waits else "error")
         self.status.setText(sentence(error))
 
     def _busy(self, busy: bool) -> None:
@@ -364,13 +369,16 @@ class PretextTab(QWidget):
     def _dim(self) -> None:
         if self._answer is None:
             mark(self.status, "hint")
-            self.status.setText("loading PyTorch and the scan …")
+            self.status.setText("loading the scan, and what looks at it …")
         self._views.dim(True)
         self.thumbnails.dim(True)
 
     def _forget(self) -> None:
         self._inspector.forget()
         self._worker.drop()
+        self._forget_views()
+
+    def _forget_views(self) -> None:
         self._answer = None
         self._views.clear()
         self.thumbnails.show_pictures(())

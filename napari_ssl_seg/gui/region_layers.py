@@ -31,6 +31,7 @@ class RegionLayers:
         self._viewer = viewer
         self._aside: list[Layer] = []
         self._shown: dict[str, tuple[SourceRegions, str, Mapping[str, Any]]] = {}
+        self._unmade: set[str] = set()
         self.outlined = True
 
     def layers(self) -> list[Layer]:
@@ -42,10 +43,10 @@ class RegionLayers:
         return next((layer for layer in self.layers() if _source(layer) == source), None)
 
     def show(self, answer: RegionsAnswer) -> None:
-        """Show what was found, each source in its layer; take the layer of a source away that found nothing."""
+        """Show what was found, each source in its layer; hide that of a source that has not looked at the slice."""
         for found in answer.found:
             if found.labels is None:
-                self.remove(found.source)
+                self._hide(found.source)
             else:
                 self._show(found, answer.request.case_id, answer.placement)
 
@@ -79,14 +80,23 @@ class RegionLayers:
             contour=1 if self.outlined else 0,
             opacity=OUTLINE if self.outlined else FILLED,
             features=found.columns,
+            visible=True if found.source in self._unmade else None,
         )
+        self._unmade.discard(found.source)
         self._shown[found.source] = (found, case_id, placement)
         if known is None:
             self._viewer.layers.selection = {layer}  # the status bar tells about the selected layer
 
+    def _hide(self, source: str) -> None:
+        layer = self.find(source)
+        if layer is not None and layer.visible:
+            layer.visible = False
+            self._unmade.add(source)
+
     def remove(self, source: str) -> None:
         """Take a source's layer away."""
         self._shown.pop(source, None)
+        self._unmade.discard(source)
         layer = self.find(source)
         if layer is not None:
             layers_.remove_own(self._viewer, [layer])
@@ -94,6 +104,7 @@ class RegionLayers:
     def clear(self) -> None:
         """Take all of them away."""
         self._shown, self._aside = {}, []
+        self._unmade.clear()
         layers_.remove_own(self._viewer, self.layers())
 
     def to_front(self) -> None:

@@ -16,7 +16,7 @@ from napari_ssl_seg.workbench import sentence
 from napari_ssl_seg.workbench.regions import SLOW, SOURCES, RegionsRequest, segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from napari.components import ViewerModel
 
@@ -41,9 +41,12 @@ class RegionShow(QWidget):
     -------
     asked_without_weights(str)
         Segment Anything was switched on and there are no weights of that type.
+    made(str)
+        A source has looked at the slice because it was pressed.
     """
 
     asked_without_weights = Signal(str)
+    made = Signal(str)
 
     def __init__(self, workbench: Workbench, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,7 +56,8 @@ class RegionShow(QWidget):
         self._unmade: set[str] = set()
         self.layers = RegionLayers(viewer)
         # Two, so that what is quick never waits for what is slow.
-        self._workers = {False: self._make_worker(None), True: self._make_worker(self._name_buttons)}
+        self._workers = {False: self._make_worker(False), True: self._make_worker(True)}
+        self._notes: dict[bool, tuple[str, str]] = {}
         self.buttons: dict[str, QToolButton] = {}
         row = QWidget()
         flow = QFlowLayout(row)
@@ -80,15 +84,14 @@ class RegionShow(QWidget):
         layout.setSpacing(4)
         layout.addWidget(row)
         layout.addWidget(self.note)
-        self._name_buttons()
-        self._say("")
+        self._offer_masks()
+        self._say(False, "")
 
-    def _make_worker(self, on_busy: Callable[[bool], None] | None) -> LatestOnly:
+    def _make_worker(self, slow: bool) -> LatestOnly:
         return LatestOnly(
             segment,
-            self._show,
-            lambda error: self._say(sentence(error)),
-            on_busy=on_busy,
+            lambda answer: self._show(slow, answer),
+            lambda error: self._say(slow, sentence(error)),
             delay=DELAY_MILLISECONDS,
             owner=self,
         )
@@ -108,7 +111,7 @@ class RegionShow(QWidget):
         """Settings of the method; what is shown is drawn again where they are others."""
         if dict(values) != dict(self._values):
             self._values = dict(values)
-            self._name_buttons()
+            self._offer_masks()
             self.ask()
 
     def switch(self, source: str, on: bool = True) -> None:
@@ -133,7 +136,8 @@ class RegionShow(QWidget):
         self._drop()
         self.layers.clear()
         self._unmade.clear()
-        self._say("")
+        self._notes = {}
+        self._say(False, "")
 
     # -- asking ---------------------------------------------------------------------------------------------------
     def ask(self, *_: Any, pressed: Iterable[str] = ()) -> None:
@@ -143,8 +147,10 @@ class RegionShow(QWidget):
             return
         for slow, worker in self._workers.items():
             sources = tuple(source for source in self.shown if (source in SLOW) == slow)
-            if not sources:
-                continue
+            if not sources or (pressed and not set(pressed) & set(sources)):
+                continue  # a press for one kind leaves the other kind's question as it was asked
+            if slow and set(pressed) & SLOW:
+                self._say(True, "Segment Anything is looking at this slice …", "hint")
             worker.submit(
                 RegionsRequest(
                     study,
@@ -166,17 +172,20 @@ class RegionShow(QWidget):
         else:
             self._unmade.discard(source)
             self.layers.remove(source)
-            if not any((other in SLOW) == (source in SLOW) for other in self.shown):
-                self._workers[source in SLOW].drop()
-            self._say("")
-        self._name_buttons()
+            slow = source in SLOW
+            if not any((other in SLOW) == slow for other in self.shown):
+                self._workers[slow].drop()
+                self._say(slow, "")
+
+    def _offer_masks(self) -> None:
+        self.buttons["masks"].setVisible(bool(self._values.get("masks")))
 
     def _drop(self) -> None:
         for worker in self._workers.values():
             worker.drop()
 
     # -- answers --------------------------------------------------------------------------------------------------
-    def _show(self, answer: RegionsAnswer) -> None:
+    def _show(self, slow: bool, answer: RegionsAnswer) -> None:
         request, bench = answer.request, self._workbench
         if (request.case_id, request.slice_index) != (bench.case_id, bench.slice_index) or not self._asks:
             return
@@ -187,11 +196,19 @@ class RegionShow(QWidget):
             self._settle(found)
             if found.problem:
                 problems.append(found.problem)
-        self._say(" ".join(problems))
-        self._name_buttons()
+        unmade = [found.title for found in wanted if found.source in self._unmade]
+        if problems or not unmade:
+            self._say(slow, " ".join(problems))
+        else:
+            self._say(
+                slow, f"{unmade[0]} has not looked at this slice yet: press {SOURCES['sam']} again for it.", "hint"
+            )
+        for found in wanted:
+            if found.labels is not None and found.source in request.pressed:
+                self.made.emit(found.source)
         missing = next((found.weights_missing for found in wanted if found.weights_missing), "")
         if missing:
-            self._say("Segment Anything needs weights: fetch them, or choose a file under SAM weights.", "hint")
+            self._say(slow, "Segment Anything needs weights: fetch them, or choose a file under SAM weights.", "hint")
             self.asked_without_weights.emit(missing)
 
     def _settle(self, found: SourceRegions) -> None:
@@ -204,19 +221,12 @@ class RegionShow(QWidget):
         else:
             self._unmade.discard(found.source)
 
-    def _name_buttons(self, slow_busy: bool | None = None) -> None:
-        slow_busy = self._workers[True].busy if slow_busy is None else slow_busy
-        for source, button in self.buttons.items():
-            text = SOURCES[source]
-            if source in SLOW and button.isChecked():
-                text += " …" if slow_busy else " ↻" if source in self._unmade else ""
-            button.setText(text)
-        self.buttons["masks"].setVisible(bool(self._values.get("masks")))
-
-    def _say(self, text: str, role: str = "error") -> None:
-        mark(self.note, role if text else "hint")
-        self.note.setText(text)
-        self.note.setVisible(bool(text))
+    def _say(self, slow: bool, text: str, role: str = "error") -> None:
+        self._notes[slow] = (text, role)
+        shown = [(text, role) for text, role in self._notes.values() if text]
+        mark(self.note, "error" if any(role == "error" for _, role in shown) else "hint")
+        self.note.setText(" ".join(text for text, _ in shown))
+        self.note.setVisible(bool(shown))
 
 
 def _swatch(colour: str) -> QIcon:

@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.workbench.pretexts import Picture
 
-SIDE = 76
+SIDE, LETTERS = 76, 13
 DIMMED = 0.45
 
 
@@ -46,20 +46,32 @@ class Thumbnail(QToolButton):
         self.setAutoRaise(True)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         self.setIconSize(QSize(SIDE, SIDE))
-        self.setFixedWidth(SIDE + 10)
+        self._words = name.replace("_", " ")
         mark(self, "thumbnail")
+        self._fit()
         # The first half of a double click brings to the front too: harmless, and so nothing has to wait.
         self.clicked.connect(lambda: self.chosen.emit(self.name))
 
     def show_picture(self, picture: Picture) -> None:
         """Draw a view."""
         self.setIcon(QIcon(pixmap(picture.thumbnail)))
-        self.setText(self.fontMetrics().elidedText(picture.name.replace("_", " "), Qt.TextElideMode.ElideRight, SIDE))
         what = "What the run makes of it" if picture.output else "Part of the training sample"
         does = "Click: bring to the front. Double click: show alone." if picture.preview is None else "Click: enlarge."
         self.setToolTip(f"<qt><b>{html.escape(picture.title)}</b><br>{what}.<br>{does}</qt>")
         self.setAccessibleName(picture.title)
         self.preview = picture.preview
+
+    def _fit(self) -> None:
+        """Wide enough for most names; of a longer one the beginning."""
+        metrics = self.fontMetrics()
+        width = max(SIDE + 10, metrics.averageCharWidth() * LETTERS)
+        self.setFixedWidth(width)
+        self.setText(metrics.elidedText(self._words, Qt.TextElideMode.ElideRight, width - 10))
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
         if self.preview is None:

@@ -21,7 +21,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QThreadPool, QTimer
 
 from napari_ssl_seg.errors import TrainingFailed, UserError
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 YIELD_SECONDS = 0.05
+THREADS = 16
+"""Qt's pool has one thread a core: on two cores a run and a preparation would leave none for what follows a slider."""
 
 
 class WorkFailed(TrainingFailed):
@@ -110,6 +112,9 @@ def run(
         if on_done is not None and alive():
             on_done()
 
+    pool = QThreadPool.globalInstance()
+    if pool is not None and pool.maxThreadCount() < THREADS:
+        pool.setMaxThreadCount(THREADS)
     _Filters.enter()
     task.worker = create_worker(
         _work,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.workbench.regions import require_answer
+
 if TYPE_CHECKING:
     from napari_ssl_seg.methods.base import View
     from napari_ssl_seg.methods.inspection import Inspection
@@ -41,6 +43,8 @@ class InspectionRequest:
     dims: int = 2
     preset: str = "small"
     run_id: str | None = None
+    pressed: bool = False
+    """Whether the user waits for it: a slow source of regions is then asked, too."""
     generation: int = 0
     """Rises with every question: an answer to an older one than the last is stale."""
 
@@ -115,7 +119,8 @@ def answer(request: InspectionRequest) -> InspectionAnswer:
     Raises
     ------
     UserError
-        When method, settings, case, slice or run do not fit each other.
+        When method, settings, case, slice or run do not fit each other; `NotLookedAt` where the method needs regions of a
+        slow source that nobody has pressed for.
     """
     from napari_ssl_seg.methods import get_method
     from napari_ssl_seg.methods.inspection import inspect
@@ -123,6 +128,8 @@ def answer(request: InspectionRequest) -> InspectionAnswer:
 
     study = request.study
     method = get_method(request.method, request.settings)
+    if method.needs.regions and not request.pressed:
+        require_answer(study, request.case_id, request.slice_index, request.settings)
     scan = study.patches_source(request.case_id, purpose="show")
     spec = plan_spec(
         request.dims,
@@ -229,7 +236,8 @@ def number(name: str, value: float) -> str:
 
 
 def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
-    """Id and title of the pretrainings of a method that have saved something to look at, newest first."""
+    """Id and title of the pretrainings of a method, and the fine-tunings jointly with it, that have saved something to look
+    at, newest first."""
     from napari_ssl_seg.errors import UserError
 
     found = []
@@ -238,7 +246,7 @@ def fitting_runs(runs: list[Run], method: str) -> list[tuple[str, str]]:
             record = run.record
         except UserError:
             continue
-        if record.kind == "pretrain" and record.method == method and run.checkpoint_path("last").is_file():
+        if method in (record.method, record.joint) and run.checkpoint_path("last").is_file():
             found.append((run.id, record.title or run.id))
     return found
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.workbench.words import count, file_size
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from napari_ssl_seg.regions.settings import RegionSettings
     from napari_ssl_seg.study import Study
@@ -25,6 +27,13 @@ SOURCES = {"sam": "SAM", "felzenszwalb": "Felzenszwalb", "slic": "SLIC", "masks"
 """Every definite source, and its name where there is little room."""
 SLOW = frozenset({"sam"})
 """Sources that are asked by a press only, where the slice is not in the cache."""
+QUICK_SECONDS = 1.0
+"""A slow source that took less for a slice (on a GPU) is asked without a press."""
+_took: dict[str, float] = {}
+
+
+class NotLookedAt(UserError):
+    """A slow source has not seen that slice, and nobody has pressed for it."""
 
 
 @dataclass(frozen=True)
@@ -158,19 +167,51 @@ def _regions(request: RegionsRequest, source: str, pixel: float) -> SourceRegion
             return SourceRegions(source, title, None, weights_missing=asked.model_type)
         settings = resolve_settings(asked)
         title = source_title(settings)
-        if source in SLOW and source not in request.pressed and not is_prepared(request, settings):
+        place = (request.study, request.case_id, request.slice_index)
+        if source not in request.pressed and not answers_at_once(*place, settings):
             return SourceRegions(source, title, None)
-        labels = slice_regions(request.study, settings, request.case_id, request.slice_index, purpose="show")
+        with timed(*place, settings):
+            labels = slice_regions(request.study, settings, *place[1:], purpose="show")
     except UserError as error:
         return SourceRegions(source, title, None, problem=" ".join(str(error).split()))
     return SourceRegions(source, title, labels, region_table(labels, pixel))
 
 
-def is_prepared(request: RegionsRequest, settings: RegionSettings) -> bool:
-    """Whether the cache has the regions of that slice; ``settings`` resolved."""
+def answers_at_once(study: Study, case_id: str, index: int, settings: RegionSettings) -> bool:
+    """Whether the regions of a slice are there, or are made so quickly that a slider may ask; ``settings`` resolved."""
+    from napari_ssl_seg.regions import region_key
     from napari_ssl_seg.regions.prepare import case_files
 
-    return case_files(request.study, settings, [request.case_id])[request.case_id].has(request.slice_index)
+    if settings.source not in SLOW or _took.get(region_key(settings), QUICK_SECONDS) < QUICK_SECONDS:
+        return True
+    return case_files(study, settings, [case_id])[case_id].has(index)
+
+
+@contextmanager
+def timed(study: Study, case_id: str, index: int, settings: RegionSettings) -> Iterator[None]:
+    """Remember how long a slow source takes for a slice that was not there."""
+    from napari_ssl_seg.regions import region_key
+
+    if answers_at_once(study, case_id, index, settings):
+        yield
+        return
+    key, begun = region_key(settings), time.monotonic()
+    yield
+    took = time.monotonic() - begun
+    if took < QUICK_SECONDS or key in _took:  # the first time its weights are read, too, and that says nothing
+        _took[key] = took
+
+
+def require_answer(study: Study, case_id: str, index: int, values: Mapping[str, Any]) -> None:
+    """Raise `NotLookedAt` where the regions of a slice would take long."""
+    from napari_ssl_seg.regions import resolve_settings, source_title
+
+    settings = resolve_settings(region_settings(values))
+    if not answers_at_once(study, case_id, index, settings):
+        raise NotLookedAt(
+            f"{source_title(settings)} has not looked at this slice yet, which takes a while: press Redraw for this slice,"
+            " or prepare all scans"
+        )
 
 
 def region_table(labels: np.ndarray, pixel: float) -> dict[str, Any]:

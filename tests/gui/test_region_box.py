@@ -345,3 +345,65 @@ def test_a_network_of_segment_anything_goes_the_whole_way(
 def test_a_notice_is_plain_and_breaks_its_checksum() -> None:
     text = notice_html("X: 1 MB from https://a.b/c\nLicence: MIT\nSHA-256: " + "0123456789abcdef" * 4)
     assert "<b>X</b>" in text and "&#8203;" in text and "<a " not in text
+
+
+@pytest.fixture
+def slow_sam(tab: PretextTab, dock: SSLDock, settle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The tab with a tiny Segment Anything that counts as slow, whatever it takes."""
+    torch = pytest.importorskip("torch")
+    from tests.regions.tiny_sam import tiny_sam
+
+    monkeypatch.setattr("napari_ssl_seg.workbench.regions.QUICK_SECONDS", 0.0)
+    monkeypatch.setattr("napari_ssl_seg.regions.prepare.KEPT_SECONDS", 0.0)
+    path = tmp_path / "tiny.pth"
+    torch.save(tiny_sam(7).state_dict(), path)
+    box = tab.regions
+    box.form.set_values({"points_per_side": 4, "stability_score_thresh": 0.5, "box_nms_thresh": 0.95})
+    box.weights.take_file(str(path))
+    settle(lambda: quiet(tab))
+    return box
+
+
+def test_a_slow_source_looks_at_a_slice_only_when_it_is_pressed_for(
+    tab: PretextTab, dock: SSLDock, settle: Any, slow_sam: Any
+) -> None:
+    assert "press Redraw" in tab.status.text() and tab.status.property("role") == "hint"
+    assert not [layer for layer in dock.viewer.layers if "fdas" in layer.name], "no view of another slice stays"
+    show = slow_sam.show_row
+    show.switch("sam")
+    assert "is looking" in show.note.text()
+    settle(lambda: quiet(tab))
+    assert show.note.text() == "" and regions(dock)["sam"].visible
+    assert tab.status.text().startswith("patch "), "the pretext follows, since the regions are there now"
+    dock.workbench.set_slice(2)
+    settle(lambda: quiet(tab))
+    assert "press SAM again" in show.note.text() and not regions(dock)["sam"].visible
+    assert "press Redraw" in tab.status.text()
+    show.buttons["sam"].click()
+    settle(lambda: quiet(tab))
+    assert show.buttons["sam"].isChecked() and regions(dock)["sam"].visible
+    dock.workbench.set_slice(3)
+    settle(lambda: quiet(tab))
+    tab.draw.redraw_button.click()
+    settle(lambda: quiet(tab))
+    assert tab.status.text().startswith("patch ")
+
+
+def test_superpixels_do_not_wait_for_segment_anything(
+    tab: PretextTab, dock: SSLDock, settle: Any, slow_sam: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_ssl_seg.regions.sam import SamSource
+
+    gate = threading.Event()
+    segment_each = SamSource.segment_each
+    monkeypatch.setattr(
+        SamSource, "segment_each", lambda self, *args, **kwargs: gate.wait(60) and segment_each(self, *args, **kwargs)
+    )
+    show = slow_sam.show_row
+    show.switch("sam")
+    show.switch("felzenszwalb")
+    settle(lambda: "felzenszwalb" in regions(dock))
+    assert show.busy and "sam" not in regions(dock) and "is looking" in show.note.text()
+    gate.set()
+    settle(lambda: quiet(tab))
+    assert set(regions(dock)) == {"sam", "felzenszwalb"}

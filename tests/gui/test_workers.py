@@ -152,3 +152,18 @@ def test_a_dropped_question_is_not_answered(until: Any, qtbot: Any) -> None:
     gate.set()
     until(lambda: not latest.busy)
     assert answered == []
+
+
+def test_long_work_leaves_threads_for_short_work(until: Any) -> None:
+    from qtpy.QtCore import QThreadPool
+
+    pool = QThreadPool.globalInstance()
+    assert pool is not None
+    pool.setMaxThreadCount(2)  # as on two cores
+    gate, seen = threading.Event(), []
+    long = [run(gate.wait, 30) for _ in range(3)]  # a run, a preparation, Segment Anything
+    run(lambda: "short", on_result=seen.append)
+    until(lambda: seen == ["short"])
+    assert all(task.running for task in long)
+    gate.set()
+    until(lambda: not any(task.running for task in long))
