@@ -19,7 +19,7 @@ from napari_ssl_seg.regions.sam_layout import SamLayout, build_sam
 from napari_ssl_seg.sample import make_abdomen, make_cardiac
 
 LAYOUT = SamLayout(
-    image_size=512,
+    image_size=256,
     patch=16,
     width=64,
     depth=3,
@@ -89,7 +89,8 @@ def train(steps: int, seed: int = 0) -> torch.nn.Module:
             image, parts = image[:, ::-1].copy(), parts[:, ::-1].copy()
         chosen = random.integers(1, parts.max() + 1, POINTS)
         places = [np.argwhere(parts == value) for value in chosen]
-        points = torch.tensor(np.array([p[random.integers(len(p))][::-1] for p in places]) * (512 / SIDE) + 1.5)
+        pixels = np.array([p[random.integers(len(p))][::-1] for p in places])
+        points = torch.tensor((pixels + 0.5) * (LAYOUT.image_size / SIDE) - 0.5)
         target = torch.from_numpy(np.stack([parts == value for value in chosen])).float()
         logits, quality = forward(sam, engine.resize(image), points)
         with torch.no_grad():
@@ -106,7 +107,7 @@ def train(steps: int, seed: int = 0) -> torch.nn.Module:
         torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % 50 == 0:
+        if step % 100 == 0:
             print(
                 f"{step} loss {loss.item():.3f} best IoU {iou.max(1).values.mean():.3f} {time.time() - began:.0f} s",
                 flush=True,
@@ -115,18 +116,19 @@ def train(steps: int, seed: int = 0) -> torch.nn.Module:
 
 
 def forward(sam: torch.nn.Module, image: np.ndarray, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (B, 3, 128, 128), which is the decoder's own resolution here, and predicted quality (B, 3)."""
+    """Logits (B, 3, SIDE, SIDE) and predicted quality (B, 3)."""
     x = (torch.from_numpy(image)[None].expand(3, -1, -1) - sam.pixel_mean) / sam.pixel_std
     features = sam.image_encoder(x[None])
     labels = torch.ones((len(points), 1), dtype=torch.int)
     sparse, dense = sam.prompt_encoder(points=(points[:, None], labels), boxes=None, masks=None)
-    return sam.mask_decoder(
+    low, quality = sam.mask_decoder(
         image_embeddings=features,
         image_pe=sam.prompt_encoder.get_dense_pe(),
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,
         multimask_output=True,
     )
+    return F.interpolate(low, (SIDE, SIDE), mode="bilinear", align_corners=False), quality
 
 
 def main() -> None:
