@@ -136,12 +136,20 @@ class MODConfig(MethodConfig):
         title="Temperature warm-up",
         description="Share of the steps in which the tokens' temperature rises. iBOT: 30 of 300 epochs.",
     )
+    standardise: bool = Field(
+        default=True,
+        title="Standardise tokens",
+        description=(
+            "Tokens enter the head less their running mean, divided by their running deviation. Not in the paper: without"
+            " it means over a patch are alike for all patches in networks with instance norm, and cls has nothing to tell."
+        ),
+    )
     centre_momentum: float = Field(
         default=0.9,
         ge=0.0,
         le=1.0,
         title="Centre momentum",
-        description="With which the centre follows the teacher's mean. iBOT: 0.9.",
+        description="With which centre, mean and deviation follow those of the teacher. iBOT: 0.9.",
     )
     frozen: float = Field(
         default=0.01,

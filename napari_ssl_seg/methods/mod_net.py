@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from napari_ssl_seg.methods.mod_config import MODConfig
     from napari_ssl_seg.networks.backbone import Backbone
 
+SMALLEST_DEVIATION = 1e-4
+"""Of a feature of the tokens; what is constant stays near 0."""
+
 
 class TokenHead(nn.Module):
     """Three linear layers with GELU, length 1, and the cosine with each of K prototypes."""
@@ -122,6 +125,8 @@ class MODCompanion(nn.Module):
 
     token_centre: Tensor
     whole_centre: Tensor
+    token_mean: Tensor
+    token_deviation: Tensor
 
     def __init__(self, backbone: Backbone, config: MODConfig, *, quiet: bool) -> None:
         super().__init__()
@@ -131,13 +136,17 @@ class MODCompanion(nn.Module):
         self.teacher = Teacher(backbone, self.head)
         self.register_buffer("token_centre", torch.zeros(config.prototypes))
         self.register_buffer("whole_centre", torch.zeros(config.prototypes))
+        self.register_buffer("token_mean", torch.zeros(backbone.token_features))
+        self.register_buffer("token_deviation", torch.ones(backbone.token_features))
         self.gauge = CollapseGauge(config.prototypes)
         self.progress = 0.0
         """Share of the steps that are done."""
         self.latest: dict[str, Any] = {}
         """The last step's terms, weighted, by name: numbers, or tensors that are read when the run is saved."""
         self.remarks: list[str] = []
-        self._means: tuple[Tensor, Tensor] | None = None
+        self._fresh = True
+        """No step was done yet: the running statistics of the tokens are still to be taken from the first."""
+        self._means: tuple[Tensor, ...] | None = None
         self._seen: tuple[Tensor, Tensor, Tensor] | None = None
 
     # -- schedules ------------------------------------------------------------------------------------------------
@@ -161,14 +170,26 @@ class MODCompanion(nn.Module):
         with torch.no_grad():
             followed = self.teacher.backbone
             teacher = followed.tokens(followed.encode(whole))
-            teacher_scores, teacher_whole = (self.teacher.head(part) for part in _vectors(teacher))
-        student_scores, student_whole = (self.head(part, frozen=frozen) for part in _vectors(student))
+            if self._fresh and self.training and self.config.standardise:
+                self.token_mean.copy_(_mean(teacher))
+                self.token_deviation.copy_(_deviation(teacher))
+            teacher_scores, teacher_whole = (self.teacher.head(part) for part in self._vectors(teacher))
+        student_scores, student_whole = (self.head(part, frozen=frozen) for part in self._vectors(student))
         return TokenOutput(student, student_scores, student_whole, teacher, teacher_scores, teacher_whole)
+
+    def _vectors(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, features, *grid) as (B, N, features) for the head, and their mean, (B, features): no token is for the whole."""
+        flat = tokens.flatten(2).transpose(1, 2)
+        if self.config.standardise:
+            flat = (flat - self.token_mean) / self.token_deviation
+        return flat, flat.mean(dim=1)
 
     def note(self, found: TokenOutput, entropy: Tensor, kl: Tensor, cross_entropy: Tensor) -> None:
         """Keep what `after_step` needs of a training step."""
         tokens, whole = found.teacher_scores.detach().float(), found.teacher_whole.detach().float()
-        self._means = tokens.flatten(0, 1).mean(dim=0), whole.mean(dim=0)
+        means = tokens.flatten(0, 1).mean(dim=0), whole.mean(dim=0)
+        statistics = (_mean(found.teacher), _deviation(found.teacher)) if self.config.standardise else ()
+        self._means = (*means, *statistics)
         self._seen = entropy, kl, cross_entropy
 
     @torch.no_grad()
@@ -176,10 +197,11 @@ class MODCompanion(nn.Module):
         """The teacher follows the student, the centres the teacher's means; the gauge takes the step into account."""
         self.progress = step / total
         self.teacher.follow(backbone, self.head, self.momentum)
-        self.progress = (step + 1) / total
+        self.progress, self._fresh = (step + 1) / total, False
         if self._means is not None and self._seen is not None:
-            for centre, mean in zip((self.token_centre, self.whole_centre), self._means, strict=True):
-                centre.lerp_(mean, 1.0 - self.config.centre_momentum)
+            followers = (self.token_centre, self.whole_centre, self.token_mean, self.token_deviation)
+            for follower, found in zip(followers, self._means, strict=False):
+                follower.lerp_(found, 1.0 - self.config.centre_momentum)
             remark = self.gauge.add(*self._seen)
             self.remarks += [remark] if remark else []
             self._means = self._seen = None
@@ -191,6 +213,7 @@ class MODCompanion(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.progress, self.latest = float(state["progress"]), dict(state["latest"])
+        self._fresh = self.progress == 0.0
         self.gauge.load_state(state["gauge"])
 
 
@@ -216,7 +239,11 @@ def quiet_statistics(module: nn.Module, quiet: bool) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def _vectors(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, features, *grid) as (B, N, features), and their mean, (B, features): there is no token of its own for the whole."""
-    flat = tokens.flatten(2).transpose(1, 2)
-    return flat, flat.mean(dim=1)
+def _mean(tokens: Tensor) -> Tensor:
+    """Of each feature over all tokens, (features,)."""
+    return tokens.detach().float().transpose(0, 1).flatten(1).mean(dim=1)
+
+
+def _deviation(tokens: Tensor) -> Tensor:
+    """Likewise, at least `SMALLEST_DEVIATION`."""
+    return tokens.detach().float().transpose(0, 1).flatten(1).std(dim=1, correction=0).clamp(min=SMALLEST_DEVIATION)

@@ -44,9 +44,8 @@ def output_views(method: MOD, model: nn.Module, pretext: Pretext) -> tuple[View,
         View("gauge", "Collapse gauge", "table", gauge_table(companion, found)),
         View("shares", "Shares of the loss, weighted", "table", share_table(method, companion, found, pretext)),
     ]
-    network = getattr(model, "network", None)
-    if network is not None:
-        views.insert(0, View("segmentation", "Segmentation of mu", "labels", network(mu).argmax(dim=1)))
+    if hasattr(model, "segment"):
+        views.insert(0, View("segmentation", "Segmentation of mu", "labels", model.segment(mu)))  # type: ignore[operator]
     assert all(tuple(view.data.shape[-len(size) :]) == tuple(size) for view in views if view.kind == "image")
     return tuple(views)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from napari_ssl_seg.methods.base import Batch, Losses
@@ -16,14 +17,15 @@ from napari_ssl_seg.methods.losses import deep_supervision
 from napari_ssl_seg.training.finetuning import FinetuneTask
 from napari_ssl_seg.training.hardware import seeded
 from napari_ssl_seg.training.labelled import LabelledBatch
-from napari_ssl_seg.training.segmentation_loss import SUPERVISED
+from napari_ssl_seg.training.segmentation_loss import focal_dice
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
     from napari_ssl_seg.methods.base import Method, Pretext
     from napari_ssl_seg.networks import Backbone, NetworkSpec, SegmentationNet
     from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.answers import Answer
     from napari_ssl_seg.training.runs import Run, RunRecord
     from napari_ssl_seg.training.settings import FinetuneSettings
 
@@ -31,22 +33,35 @@ if TYPE_CHECKING:
 class JointNet(nn.Module):
     """A segmentation network, and what its method trains beside it; ``backbone`` is the network's."""
 
-    def __init__(self, network: SegmentationNet, companion: nn.Module) -> None:
+    def __init__(self, network: SegmentationNet, companion: nn.Module, *, overlapping: bool = False) -> None:
         super().__init__()
-        self.network, self.companion = network, companion
+        self.network, self.companion, self.overlapping = network, companion, overlapping
 
     @property
     def backbone(self) -> Backbone:
         """The student, for the method."""
         return self.network.backbone
 
+    def segment(self, image: Tensor) -> Tensor:
+        """Class numbers (B, *spatial); of targets that overlap the last that a voxel belongs to, from 1 on."""
+        logits = self.network(image)
+        if not self.overlapping:
+            return logits.argmax(dim=1)
+        numbers = torch.arange(1, logits.shape[1] + 1, device=logits.device).view(-1, *(1,) * (logits.ndim - 2))
+        return ((logits > 0) * numbers).amax(dim=1)
 
-def build_joint(method: Method, spec: NetworkSpec, n_classes: int) -> JointNet:
+
+def build_joint(method: Method, spec: NetworkSpec, answer: Answer) -> JointNet:
     """The model of a joint fine-tuning with random weights, as its checkpoints hold it."""
     from napari_ssl_seg.networks import build_network
 
-    network = build_network(spec, n_classes)
-    return JointNet(network, method.companion(network.backbone))  # type: ignore[attr-defined]
+    return join(method, build_network(spec, answer.channels), answer)
+
+
+def join(method: Method, network: SegmentationNet, answer: Answer) -> JointNet:
+    """Put beside a network what the method trains with it."""
+    companion = method.companion(network.backbone)  # type: ignore[attr-defined]
+    return JointNet(network, companion, overlapping=answer.overlapping)
 
 
 @dataclass(frozen=True)
@@ -82,10 +97,9 @@ class JointTask(FinetuneTask):
         assert record.joint is not None
         self.method = get_method(record.joint, run.config).on_network(spec)
         self.weight = float(self.method.config.mod_weight)
-        self.supervised = SUPERVISED[self.method.config.supervised]
         self.unlabelled_ids = record.cases.get("unlabelled", [])
         with seeded(settings.seed):
-            self.model = JointNet(self.network, self.method.companion(self.network.backbone))  # type: ignore[attr-defined]
+            self.model = join(self.method, self.network, self.answer)
 
     def sample(self, step: int) -> JointBatch:
         from napari_ssl_seg.pretext import sample_batch
@@ -98,8 +112,6 @@ class JointTask(FinetuneTask):
         return JointBatch(labelled.image, labelled.label, labelled.case_ids, others)
 
     def transform(self, batch: LabelledBatch, step: int, device: torch.device) -> JointBatch:
-        import torch
-
         from napari_ssl_seg.pretext import generator_for
 
         made = super().transform(batch, step, device)
@@ -118,7 +130,8 @@ class JointTask(FinetuneTask):
         """The supervised parts and their sum ``seg``, then the method's own parts, not weighted."""
         pretext = batch.pretext if isinstance(batch, JointBatch) else None
         image = batch.image if pretext is None else pretext.targets["mu"][: len(batch.image)]
-        segmented = deep_supervision(self.supervised, self.network.forward_deep(image), batch.label)
+        supervised = self.answer.loss if self.method.config.supervised == "dice_ce" else self._focal_dice
+        segmented = deep_supervision(supervised, self.network.forward_deep(image), batch.label)
         if pretext is None:
             return Losses(segmented.total, {**segmented.parts, "seg": segmented.total})
         beside = self.method.loss(self.model, pretext)
@@ -129,6 +142,11 @@ class JointTask(FinetuneTask):
             segmented.total + self.weight * beside.total,
             {**segmented.parts, "seg": segmented.total, **beside.parts},
         )
+
+    def _focal_dice(self, logits: Tensor, target: Tensor) -> Losses:
+        if not self.answer.overlapping:
+            return focal_dice(logits, target)
+        return focal_dice(logits, target, torch.from_numpy(self.answer.membership).to(logits.device))
 
     def case_ids(self, batch: LabelledBatch) -> tuple[str, ...]:
         others = batch.unlabelled.case_ids if isinstance(batch, JointBatch) and batch.unlabelled is not None else ()

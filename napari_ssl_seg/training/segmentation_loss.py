@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from napari_ssl_seg.methods.base import Losses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
 IGNORE = -1
@@ -53,17 +51,18 @@ def dice_ce(logits: Tensor, target: Tensor) -> Losses:
     return Losses(dice + cross_entropy, {"dice": dice, "ce": cross_entropy})
 
 
-def focal_dice(logits: Tensor, target: Tensor) -> Losses:
-    """Focal loss plus Dice loss, the supervised loss of MOD (Eq. 6 to 8), for classes that exclude each other: with softmax.
+def focal_dice(logits: Tensor, target: Tensor, membership: Tensor | None = None) -> Losses:
+    """Focal loss plus Dice loss, the supervised loss of MOD (Eq. 6 to 8).
 
-    The focal loss has an exponent of 2, no class weights, and is the mean over the labelled voxels; the Dice loss is that
-    of each class but the background over all labelled voxels of the batch, with plain denominators, 0 for a class that is
-    neither there nor predicted at all.
+    The focal loss has an exponent of 2, no class weights, and is the mean over the labelled voxels (and targets); the Dice
+    loss is that of each class but the background, or of each target, over all labelled voxels of the batch, with plain
+    denominators, 0 for what is neither there nor predicted at all.
 
     Parameters
     ----------
     logits, target
-        As in `dice_ce`.
+        As in `dice_ce`: a softmax over classes of which each voxel has one; or, with ``membership``, as in `dice_bce`: a
+        sigmoid for each of the targets, which may overlap (the paper's case).
 
     Returns
     -------
@@ -75,19 +74,21 @@ def focal_dice(logits: Tensor, target: Tensor) -> Losses:
 
     from napari_ssl_seg.methods.mod_losses import dice_loss, focal
 
-    classes = logits.shape[1]
-    scores = functional.log_softmax(logits.float().movedim(1, -1).reshape(-1, classes), dim=1)
+    flat = logits.float().movedim(1, -1).reshape(-1, logits.shape[1])
     wanted = target.reshape(-1)
-    known = wanted != IGNORE
-    of_truth = scores.gather(1, wanted.clamp(min=0).unsqueeze(1)).squeeze(1)
-    focused = torch.where(known, focal(of_truth), torch.zeros_like(of_truth)).sum() / known.sum().clamp(min=1)
-    truth = functional.one_hot(wanted.clamp(min=0), classes) * known.unsqueeze(1)
-    dice = dice_loss(scores.exp() * known.unsqueeze(1), truth, dim=0)[1:].mean()
+    known, number = (wanted != IGNORE).unsqueeze(1), wanted.clamp(min=0)
+    if membership is None:
+        scores = functional.log_softmax(flat, dim=1)
+        of_truth = scores.gather(1, number.unsqueeze(1))
+        probability, truth = scores.exp()[:, 1:], functional.one_hot(number, flat.shape[1])[:, 1:]
+    else:
+        truth = membership[number].long()
+        of_truth = functional.logsigmoid(torch.where(truth > 0, flat, -flat))
+        probability = flat.sigmoid()
+    focused = torch.where(known, focal(of_truth), torch.zeros_like(of_truth)).sum()
+    focused = focused / (known.sum() * of_truth.shape[1]).clamp(min=1)
+    dice = dice_loss(probability * known, truth * known, dim=0).mean()
     return Losses(focused + dice, {"focal": focused, "dice": dice})
-
-
-SUPERVISED: dict[str, Callable[[Tensor, Tensor], Losses]] = {"dice_ce": dice_ce, "focal_dice": focal_dice}
-"""Losses of fine-tuning by name."""
 
 
 def dice_bce(logits: Tensor, target: Tensor, membership: Tensor) -> Losses:

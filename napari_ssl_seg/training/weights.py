@@ -177,9 +177,10 @@ def load_pretraining(run: Run) -> tuple[Method, nn.Module, NetworkSpec]:
     if record.joint is None:
         model = method.build(build_network(spec))
     else:
+        from napari_ssl_seg.training.answers import Answer
         from napari_ssl_seg.training.joint import build_joint
 
-        model = build_joint(method, spec, len(record.classes) + 1)
+        model = build_joint(method, spec, Answer(record.classes, record.targets))
     _load_strictly(run, model, found[0]["model"])
     return method, model.eval(), spec
 
