@@ -92,7 +92,7 @@ def fit_resolution(layout: PCTLayout, dims: int, shape: Sequence[float], spacing
     axis = max(range(3), key=lambda number: (spacing[number], -number))
     pixel = min(spacing[number] for number in range(3) if number != axis)
     thickness = spacing[axis] / pixel
-    if thickness < ANISOTROPY and shape[axis] >= min(shape):
+    if thickness < ANISOTROPY:
         axis = min(range(3), key=lambda number: (shape[number], number))
     modes = get_args(Resolution)
     by_spacing = 0 if thickness < ANISOTROPY else 1 if thickness < 2 * ANISOTROPY else 2
