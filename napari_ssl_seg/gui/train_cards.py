@@ -20,6 +20,7 @@ from napari_ssl_seg.gui.budget import Budget, refill
 from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.eliding import ElidingCombo
 from napari_ssl_seg.gui.fields import ChoiceField, IntField
+from napari_ssl_seg.gui.joint_choice import JointChoice, joint_only
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.train_choices import SCRATCH, Start
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings
@@ -221,7 +222,8 @@ class PretrainCard(Card):
         method = self._methods.get(self.method.value())
         if method is not None:
             self.method.setToolTip(method.paper)
-            self.method_form.set_model(method.Config, basic=tuple(method.Config.model_fields))
+            fields = tuple(method.Config.model_fields)
+            self.method_form.set_model(method.Config, basic=fields, hide=joint_only(method.Config))
         self.edited.emit()
 
     def _offer_dims(self) -> None:
@@ -272,9 +274,13 @@ class FinetuneCard(Card):
         row.addWidget(self.labels_unit, 1)
         row.addWidget(self.labels_hint)
         self.add_row("Start from", self.init)
+        self.joint = JointChoice()
         self.add_row("Labels", labels)
+        self.add_row("Train jointly with", self.joint.choice)
         self.add_row("Network", self.network_row)
         self.add_row("Budget", self.budget)
+        self.folded_layout.insertWidget(0, self.joint.form)
+        self.joint.edited.connect(self.edited)
         self.init.edited.connect(self._init_chosen)
         self.labels_unit.currentIndexChanged.connect(lambda _index: self._limit_labels(full=True))
 
@@ -331,9 +337,13 @@ class FinetuneCard(Card):
             "init": self.start.id if self.start is not None else SCRATCH,
             **budget,
             **network,
+            **self.joint.values(),
             "iterations": self.budget.iterations,
             "train": self.train_values(),
         }
+
+    def problem(self) -> str | None:
+        return super().problem() or self.joint.problem()
 
     def show_expected(self, rate: float, measured: bool) -> None:
         super().show_expected(rate, measured)

@@ -171,6 +171,7 @@ class TrainTab(QWidget):
         """Offer these methods, networks and devices."""
         self._choices = choices
         self.pretrain_card.set_methods(choices.methods)
+        self.finetune_card.joint.set_methods(choices.methods)
         for card in (self.pretrain_card, self.finetune_card):
             card.set_networks(choices.networks)
         automatic = f"automatic ({choices.devices[0].name})" if choices.devices else "automatic"
@@ -187,7 +188,7 @@ class TrainTab(QWidget):
             return
         for card, kind in ((self.pretrain_card, "pretrain"), (self.finetune_card, "finetune")):
             values = card.network_values()
-            method = self.pretrain_card.method.value() if kind == "pretrain" else None
+            method = self.pretrain_card.method.value() if kind == "pretrain" else self.finetune_card.joint.method
             start = self.finetune_card.start if kind == "finetune" else None
             preset, dims = (start.preset, start.dims) if start is not None else (values["preset"], values["dims"])
             device = self._device_name()
@@ -317,7 +318,7 @@ class TrainTab(QWidget):
         known = {run.id: run for run in self.queue.runs}
         runs = [known[run_id] for run_id in self.list.selected if run_id in known]
         colors = {run.id: method_color(index) for index, run in enumerate(runs)}
-        self.strip.show_runs(runs, colors, {item.name: item.color for item in self._workbench.classes}, now=now)
+        self.strip.show_runs(runs, colors, {item.name: item.color for item in self._workbench.scored}, now=now)
 
     def _show_panel(self) -> None:
         selected = [run_id for run_id in self.list.selected if any(run.id == run_id for run in self.queue.runs)]

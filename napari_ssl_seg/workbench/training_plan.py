@@ -22,6 +22,8 @@ GUESSED_RATES = {
     ("mps", 3): 5.0,
 }
 """Steps a second of the small networks where nothing was measured yet."""
+JOINT_COST = 3.0
+"""How much longer a step takes with a method trained beside the labels: two more passes of the student, two of a teacher."""
 
 
 def used_line(study: Study) -> str:
@@ -48,18 +50,24 @@ def labels_available(study: Study) -> tuple[int, int]:
 def expected_rate(
     runs: Iterable[RunProgress], *, kind: str, method: str | None, preset: str | None, dims: int | None, device: str
 ) -> tuple[float, bool]:
-    """Steps a second to expect, and whether that was measured in an earlier run of this study like the one asked for."""
+    """Steps a second to expect, and whether that was measured in an earlier run of this study like the one asked for.
+
+    ``method`` is the one pretrained with, or trained jointly with; None for a plain fine-tuning.
+    """
     rates = []
     for run in runs:
         record = run.record
-        if record is None or not run.rate or (record.kind, record.method, record.device) != (kind, method, device):
+        if record is None or not run.rate or (record.kind, record.device) != (kind, device):
+            continue
+        if (record.method or record.joint) != method:
             continue
         if preset not in (None, record.network.get("preset")) or dims not in (None, record.network.get("dims")):
             continue
         rates.append(float(run.rate))
     if rates:
         return median(rates[:5]), True
-    return GUESSED_RATES.get((device.split(":")[0], dims or 3), 3.0), False
+    guessed = GUESSED_RATES.get((device.split(":")[0], dims or 3), 3.0)
+    return guessed / (JOINT_COST if kind == "finetune" and method else 1.0), False
 
 
 def settings_lines(progress: RunProgress) -> list[tuple[str, str]]:
@@ -71,6 +79,7 @@ def settings_lines(progress: RunProgress) -> list[tuple[str, str]]:
     lines = [
         ("kind", record.kind),
         ("method", record.method or "-"),
+        *([("trained jointly with", record.joint)] if record.joint else []),
         ("started from", record.parent or ("scratch" if record.kind == "finetune" else "random weights")),
         ("network", f"{network.get('name', 'unet')} {network.get('preset', '')}, {network.get('dims', '?')}D"),
         ("patch", "×".join(str(size) for size in network.get("patch") or ()) or "-"),
