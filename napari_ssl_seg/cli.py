@@ -129,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     finetune.add_argument("--init", default="scratch", metavar="RUN|scratch")
     finetune.add_argument("--cases", metavar="N|P%", help="how many labelled scans to use [all]")
     finetune.add_argument("--slices", type=int, metavar="N", help="how many labelled slices to use [all]")
-    finetune.add_argument("--joint", metavar="NAME", help="train this method beside the labels, at each step: mod [none]")
+    finetune.add_argument(
+        "--joint", metavar="NAME", help="train this method beside the labels, at each step: mod [none]"
+    )
     _network_options(finetune)
     _training_options(finetune)
     _setting_options(finetune, "of the joint method")
@@ -168,7 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("study")
     compare.add_argument(
-        "--methods", required=True, help="comma-separated: scratch, NAME, NAME:KEY=VALUE, NAME:ablation"
+        "--methods",
+        required=True,
+        help="comma-separated: scratch, NAME, NAME:KEY=VALUE, NAME:ablation; START+mod: fine-tuned jointly with MOD",
     )
     compare.add_argument("--cases", type=int, required=True, help="labelled scans to fine-tune on")
     compare.add_argument("--repeats", type=int, default=3, help="label draws and seeds [%(default)s]")

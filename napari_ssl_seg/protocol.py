@@ -7,6 +7,7 @@ the train split without their labels, the checkpoint is chosen on the validation
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.training import Event, Run
 
 SCRATCH = "scratch"
+JOINTLY = re.compile(r"\+(?=\s*[a-z_])")
+"""Between what a method starts from and the method that it is fine-tuned jointly with; not in a number such as 1e+3."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Protocol:
     """What is compared, and how much work each may do. ``None`` leaves a number to the training's own default."""
 
     methods: tuple[str, ...]
-    """``scratch``, names of methods, and variants of them (`napari_ssl_seg.methods.variants`)."""
+    """``scratch``, names of methods, and variants of them (`napari_ssl_seg.methods.variants`); ``scratch+mod`` is
+    fine-tuned from scratch jointly with MOD, ``simmim+mod`` likewise after SimMIM."""
     budgets: tuple[int, ...]
     """Labelled cases to fine-tune on."""
     repeats: int = 3
@@ -119,17 +123,20 @@ def compare_methods(
         "device": protocol.device,
     }
     methods = expand_ablations(protocol.methods)
-    asked = {method: split_variant(method) for method in methods if method != SCRATCH}
+    starts = {method: JOINTLY.split(method)[0].strip() for method in methods}
+    asked = {start: split_variant(start) for start in starts.values() if start != SCRATCH}
+    beside = {method: joint_options(method, protocol) for method in methods}
     entries, chosen = [], []
     for repeat in range(protocol.repeats):
         for method in methods:
             parent: Run | None = None
-            if method != SCRATCH:
-                name, settings = asked[method]
+            start_from = starts[method]
+            if start_from != SCRATCH:
+                name, settings = asked[start_from]
                 seed = repeat if protocol.pretrain_every_repeat else 0
                 parent = yield from ledger.run(
                     study,
-                    f"pretrain {method} {seed}",
+                    f"pretrain {start_from} {seed}",
                     lambda name=name, settings=settings, seed=seed: pretrain(
                         study,
                         method=name,
@@ -142,7 +149,7 @@ def compare_methods(
                 )
             for budget in protocol.budgets:
                 start = time.monotonic()
-                inherited = common if parent is None else {"device": protocol.device}
+                inherited = beside[method] | (common if parent is None else {"device": protocol.device})
                 run = yield from ledger.run(
                     study,
                     f"finetune {method} {budget} {repeat}",
@@ -164,6 +171,26 @@ def compare_methods(
                 chosen.append(run)
     table = yield from evaluate(study, chosen, split="test")
     return Outcome(tuple(entries), table)
+
+
+def joint_options(method: str, protocol: Protocol) -> dict[str, Any]:
+    """Arguments of `training.finetune` for a method written as ``START+JOINT``; none where it is fine-tuned alone.
+
+    Raises
+    ------
+    UserError
+        When the joint method does not exist, or cannot be trained so.
+    """
+    from napari_ssl_seg.methods.variants import split_variant
+    from napari_ssl_seg.training.joint_planning import joint_method
+
+    _, *joint = JOINTLY.split(method, maxsplit=1)
+    if not joint:
+        return {}
+    name, own = split_variant(joint[0].strip())
+    settings = {**protocol.method_settings.get(name, {}), **own}
+    joint_method(name, settings)
+    return {"joint": name, "settings": settings}
 
 
 def write_comparison_report(study: Study, protocol: Protocol, outcome: Outcome, folder: Path) -> Path:

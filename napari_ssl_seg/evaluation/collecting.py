@@ -113,19 +113,20 @@ def describe_runs(study: Study, table: ScoreTable) -> list[dict[str, Any]]:
 
 
 def matching_baselines(study: Study, table: ScoreTable) -> dict[str, str]:
-    """Run -> the run from scratch that had the same labelled cases, and the same seed where there is one.
+    """Run -> the plain run from scratch that had the same labelled cases, and the same seed where there is one.
 
     Runs from scratch, and those that have no such counterpart in the table, are not in it.
     """
     records = {run: study.run(run).record for run in table.runs}
     found = {}
     for run, record in records.items():
-        if record.parent is None:
+        if record.parent is None and record.joint is None:
             continue
         fair = [
             other
             for other, its in records.items()
             if its.parent is None
+            and its.joint is None
             and its.cases.get("train") == record.cases.get("train")
             and its.slices == record.slices
         ]
