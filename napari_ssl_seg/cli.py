@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+TARGETS_HELP = "overlapping targets in place of classes: 'whole tumour=1,2,4' 'tumour core=1,4', or a YAML or JSON file with such a mapping"
+
+
 class _Parser(argparse.ArgumentParser):
     """Says a mistake in one line, as the contract has it, and points at the help."""
 
@@ -82,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--sparse-labels", action="store_true", help="axial slices without any label are unlabelled, not background"
     )
+
+    create.add_argument("--targets", nargs="+", metavar="NAME=VALUES|FILE", help=TARGETS_HELP)
 
     info = verb("info", "studies:info", "What a study holds.")
     info.add_argument("study")
@@ -164,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--pred", metavar="DIR", help="predictions from elsewhere, paired with --ref by name")
     evaluate.add_argument("--ref", metavar="DIR", help="their references")
     evaluate.add_argument("--csv", metavar="FILE")
+    evaluate.add_argument(
+        "--targets", nargs="+", metavar="NAME=VALUES|FILE", help="as for create; with --pred and --ref"
+    )
 
     compare = verb(
         "compare", "scoring:compare", "Pretrain, fine-tune, predict and score several methods; write a report."

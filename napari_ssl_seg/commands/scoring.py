@@ -45,22 +45,31 @@ def predict(
 
 
 def evaluate(
-    study: str | None, runs: list[str] | None, split: str, pred: str | None, ref: str | None, csv: str | None
+    study: str | None,
+    runs: list[str] | None,
+    split: str,
+    pred: str | None,
+    ref: str | None,
+    csv: str | None,
+    targets: list[str] | None = None,
 ) -> dict[str, Any]:
     """Score the predictions of runs, or of two folders."""
     from napari_ssl_seg import evaluation
+    from napari_ssl_seg.commands.studies import parse_targets
     from napari_ssl_seg.commands.text import follow
     from napari_ssl_seg.study import Study
 
     if (pred is None) != (ref is None) or (study is None) == (pred is None):
         raise UserError("evaluate takes either a STUDY or both --pred DIR and --ref DIR")
+    if targets and study is not None:
+        raise UserError("--targets goes with --pred and --ref; a study has its own")
     if study is not None:
         opened = Study.open(study)
         chosen = [opened.run(name) for name in runs] if runs else None
         table = follow(evaluation.evaluate(opened, chosen, split=split))
     else:
         assert pred is not None and ref is not None
-        table = follow(evaluation.evaluate_folders(pred, ref))
+        table = follow(evaluation.evaluate_folders(pred, ref, targets=parse_targets(targets)))
     if csv is not None:
         table.to_csv(csv)
     return {"rows": len(table.rows), "csv": csv, "summary": summary_rows(table)}

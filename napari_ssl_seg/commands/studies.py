@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
-    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.study import Study, Target
 
 
 def create(
@@ -23,6 +23,7 @@ def create(
     normalisation: str,
     four_d: Literal["channels", "time"],
     sparse_labels: bool,
+    targets: list[str] | None = None,
 ) -> dict[str, Any]:
     """Make a study; what could not be used is listed, the rest is in."""
     from napari_ssl_seg.study import Study
@@ -37,6 +38,7 @@ def create(
         normalisation=normalisation,
         four_d=four_d,
         sparse_labels=sparse_labels,
+        targets=parse_targets(targets),
         progress=_Progress("reading"),
     )
     return describe_study(made)
@@ -67,6 +69,51 @@ def parse_split(text: str) -> tuple[float, float, float]:
     return train, validation, test
 
 
+def parse_targets(items: list[str] | None) -> tuple[Target, ...]:
+    """``["whole tumour=1,2,4", "enhancing=4"]``, or one file (YAML or JSON) with such a mapping.
+
+    A file may also be nnU-Net's: the mapping under ``labels``, the order of painting under ``regions_class_order``.
+    """
+    from napari_ssl_seg.study.targets import read_targets
+
+    if not items:
+        return ()
+    given: dict[str, Any] = {}
+    order = None
+    if len(items) == 1 and "=" not in items[0]:
+        given, order = _read_targets_file(Path(items[0]))
+    else:
+        for item in items:
+            name, equals, values = item.rpartition("=")
+            try:
+                given[name.strip()] = [int(value) for value in values.split(",")]
+            except ValueError as error:
+                raise UserError(
+                    f"--targets {item!r} is not NAME=VALUES; write for example 'tumour core=1,4'"
+                ) from error
+            if not equals:
+                raise UserError(f"--targets {item!r} is not NAME=VALUES; write for example 'tumour core=1,4'")
+    return read_targets(given, order)
+
+
+def _read_targets_file(path: Path) -> tuple[dict[str, Any], list[int] | None]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{path} cannot be read as YAML or JSON ({error}); it names targets and their label values"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} names no targets; write for example 'tumour core: [1, 4]', a line a target")
+    order = content.pop("regions_class_order", None)
+    given = content.get("labels", content)
+    if not isinstance(given, dict) or not (order is None or isinstance(order, list)):
+        raise UserError(f"{path} names no targets; write for example 'tumour core: [1, 4]', a line a target")
+    return {str(name): values for name, values in given.items() if values not in (0, [0])}, order
+
+
 def describe_study(study: Study) -> dict[str, Any]:
     """Numbers by split, ids, classes and what was left out, as plain values."""
     cases = study.cases()
@@ -77,6 +124,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         "counts": dict(study.counts()),
         "splits": {name: [case.id for case in cases if case.split == name] for name in ("train", "validation", "test")},
         "classes": [{"value": item.value, "name": item.name, "color": item.color} for item in study.classes],
+        "targets": {target.name: list(target.values) for target in study.settings.targets},
         "runs": [run.id for run in study.runs()],
         "problems": [{"file": str(problem.path), "reason": problem.reason} for problem in study.problems],
         "warnings": [{"case": case.id, "warning": text} for case in cases for text in case.warnings],

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_ssl_seg.evaluation.pictures import Cell, Picture, draw_slice, frame_labels
 from napari_ssl_seg.evaluation.slices import SliceTable, score_slices
+from napari_ssl_seg.study.targets import unions_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +204,8 @@ def _labels(study: Study, case: str) -> Any:
 
 def _slices(study: Study, run: Run, case: str) -> SliceTable:
     reference = _labels(study, case)
-    return score_slices(_predicted(run, case), reference.array, reference.spacing)
+    unions = unions_of(study.settings.targets) or None
+    return score_slices(_predicted(run, case), reference.array, reference.spacing, unions=unions)
 
 
 def _predicted(run: Run, case: str) -> NDArray[Any]:

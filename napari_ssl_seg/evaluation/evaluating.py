@@ -19,6 +19,7 @@ from napari_ssl_seg.evaluation.metrics import (
 )
 from napari_ssl_seg.evaluation.pairs import present_labels
 from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
+from napari_ssl_seg.study.targets import read_targets, unions_of
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from napari_ssl_seg.study import Case, Study
+    from napari_ssl_seg.study.targets import Targets
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.volumes import Volume
 
@@ -58,7 +60,7 @@ def evaluate(
     Returns
     -------
     ScoreTable
-        One row a run, case and class of the study.
+        One row a run, case and class of the study, or target where the study has targets that may overlap.
 
     Raises
     ------
@@ -70,7 +72,8 @@ def evaluate(
     if not cases:
         raise StudyError(f"{study.folder} has no labelled case in split {split}; choose another split or add labels")
     chosen = _with_predictions(study, runs, cases, split)
-    classes = {info.value: info.name for info in study.classes}
+    classes = {info.value: info.name for info in study.scored}
+    unions = unions_of(study.settings.targets) or None
     clock = _Clock("evaluate", len(chosen) * len(cases))
     tables = []
     for run in chosen:
@@ -87,6 +90,7 @@ def evaluate(
                 case.labelled_slices,
                 names,
                 tolerance,
+                unions,
             )
             for label, values in found.items():
                 rows.append(_row(run.id, title, case.id, case.split, label, classes, values))
@@ -114,6 +118,7 @@ def evaluate_folders(
     metrics: Sequence[str] = tuple(METRICS),
     tolerance: float = TOLERANCE_MM,
     title: str | None = None,
+    targets: Targets = None,
 ) -> Generator[Event, None, ScoreTable]:
     """Score a folder of predictions, from any framework, against a folder of references.
 
@@ -130,6 +135,8 @@ def evaluate_folders(
         Names by label value.
     title
         What tables call the predictions; default: the folder's name.
+    targets
+        Unions of label values, scored in place of ``labels`` (`study.targets.read_targets`).
 
     Raises
     ------
@@ -138,7 +145,9 @@ def evaluate_folders(
     """
     from napari_ssl_seg.volumes import read_volume
 
-    names = check_metrics(metrics)
+    names, named = check_metrics(metrics), read_targets(targets)
+    unions = unions_of(named) or None
+    classes = {target.written: target.name for target in named} or classes
     predictions, references = _by_stem(pred), _by_stem(ref)
     shared = [stem for stem in references if stem in predictions]
     if not shared:
@@ -158,7 +167,7 @@ def evaluate_folders(
     for stem, path in references.items():
         reference = read_volume(path, role="label")
         prediction = _prediction(predictions.get(stem), reference, f"case {stem}")
-        found = _score_case(prediction, reference, labels, None, names, tolerance)
+        found = _score_case(prediction, reference, labels, None, names, tolerance, unions)
         for label, values in found.items():
             rows.append(_row(run, title or run, stem, "", label, classes or {}, values))
             yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run)
@@ -213,14 +222,17 @@ def _score_case(
     labelled_slices: Sequence[int] | None,
     metrics: Sequence[str],
     tolerance: float,
+    unions: Mapping[int, Sequence[int]] | None = None,
 ) -> dict[int, dict[str, float | str]]:
     second = reference.array
     first = np.zeros_like(second) if prediction is None else prediction.array
-    if labels is not None:  # a class that the study does not know is an error of the prediction, and is shown
+    if (
+        labels is not None and unions is None
+    ):  # a class that the study does not know is an error of the prediction, and is shown
         labels = sorted({*labels, *present_labels(first, second)})
     sparse = labelled_slices is not None and len(labelled_slices) < second.shape[0]
     kept = list(labelled_slices or ()) if sparse else slice(None)
-    found = score(first[kept], second[kept], reference.spacing, labels, metrics, tolerance=tolerance)
+    found = score(first[kept], second[kept], reference.spacing, labels, metrics, tolerance=tolerance, unions=unions)
     for values in found.values():
         notes = [str(values["note"])]
         if prediction is None:

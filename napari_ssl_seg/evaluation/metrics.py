@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair
+from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair, union_maps
 from napari_ssl_seg.evaluation.surfaces import surface_distances
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,6 +61,7 @@ def score(
     metrics: Sequence[str] = ("dice", "assd"),
     *,
     tolerance: float = TOLERANCE_MM,
+    unions: Mapping[int, Sequence[int]] | None = None,
 ) -> dict[int, dict[str, float | str]]:
     """Score a prediction against a reference.
 
@@ -76,6 +77,9 @@ def score(
         Names from `METRICS`.
     tolerance
         Of ``nsd``, in mm.
+    unions
+        Targets that may overlap, in place of ``labels``: the label under which each is returned -> its values. Each is
+        scored as the union of these values in both maps.
 
     Returns
     -------
@@ -90,6 +94,11 @@ def score(
         When the shapes differ, a map holds anything but whole numbers from 0, or a metric is not known.
     """
     names = check_metrics(metrics)
+    if unions is not None:
+        return {
+            label: score(*union, spacing, (1,), names, tolerance=tolerance)[1]
+            for label, union in union_maps(pred, ref, unions)
+        }
     pair = prepare_pair(pred, ref, spacing, labels)
     counts = count_labels(pair)
     distances = {}

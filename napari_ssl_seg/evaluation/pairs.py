@@ -10,7 +10,7 @@ import numpy as np
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -80,6 +80,15 @@ def prepare_pair(
         shape=shape,
         offset=tuple(part.start for part in box),
     )
+
+
+def union_maps(
+    pred: ArrayLike, ref: ArrayLike, unions: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[int, tuple[NDArray[Any], NDArray[Any]]]]:
+    """For each union of values its label and both maps as 0 and 1, checked as `prepare_pair` does."""
+    first, second = whole_numbers(np.asarray(pred), "the prediction"), whole_numbers(np.asarray(ref), "the reference")
+    for label, values in unions.items():
+        yield label, (np.isin(first, values).view(np.uint8), np.isin(second, values).view(np.uint8))
 
 
 def whole_numbers(array: NDArray[Any], what: str) -> NDArray[Any]:

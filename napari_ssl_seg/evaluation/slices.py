@@ -16,7 +16,7 @@ from napari_ssl_seg.evaluation.metrics import (
     check_metrics,
     measure,
 )
-from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair
+from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair, union_maps
 from napari_ssl_seg.evaluation.surfaces import surface_distances
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def score_slices(
     metrics: Sequence[str] = ("dice", "assd"),
     *,
     tolerance: float = TOLERANCE_MM,
+    unions: Mapping[int, Sequence[int]] | None = None,
 ) -> SliceTable:
     """Score every slice along ``axis`` as a 2D image of its own.
 
@@ -121,7 +122,7 @@ def score_slices(
         mm per voxel. Volume differences are of the slab that a slice stands for.
     axis
         0 axial, 1 coronal, 2 sagittal.
-    labels, metrics, tolerance
+    labels, metrics, tolerance, unions
         As for `score`.
 
     Raises
@@ -135,6 +136,18 @@ def score_slices(
             f"slices need volumes of 3 axes and an axis of 0, 1 or 2, not {np.ndim(pred)} axes and axis {axis}"
         )
     axis %= 3
+    if unions is not None:
+        parts = [
+            score_slices(*union, spacing, axis, (1,), names, tolerance=tolerance)
+            for _, union in union_maps(pred, ref, unions)
+        ]
+        return SliceTable(
+            labels=tuple(unions),
+            metrics=names,
+            values={name: np.concatenate([part.values[name] for part in parts], axis=1) for name in names},
+            notes=np.concatenate([part.notes for part in parts], axis=1),
+            axis=axis,
+        )
     pair = prepare_pair(pred, ref, spacing, labels)
     counts = count_labels(pair, axis)
     distances = {}

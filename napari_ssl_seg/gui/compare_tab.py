@@ -146,7 +146,7 @@ class CompareTab(QWidget):
         self._reader.drop()
         self.view.leave()
         self.comparison.open(study)
-        self.controls.set_classes(self._workbench.classes)
+        self.controls.set_classes(self._workbench.scored)
         cases = sorted(self._workbench.cases, key=lambda case: (case.split != "test", case.label is None))
         refill(
             self.case_choice,

@@ -178,7 +178,7 @@ def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: flo
         outside.append(slice(low - at, high - at))
     part = array[(slice(None), *inside)]
     if part.shape[1:] == tuple(size):
-        return part.copy()
+        return part.copy() if isinstance(array, np.ndarray) else part  # what was read from blocks is nobody else's
     cut = np.full((array.shape[0], *size), fill, dtype=array.dtype)
     cut[(slice(None), *outside)] = part
     return cut

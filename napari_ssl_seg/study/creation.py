@@ -14,6 +14,7 @@ from napari_ssl_seg.study.importing import LABEL_MARK, Examined, examine_cases
 from napari_ssl_seg.study.layouts import find_cases
 from napari_ssl_seg.study.records import Case, StudySettings
 from napari_ssl_seg.study.split import check_percentages, make_groups, split_cases
+from napari_ssl_seg.study.targets import read_targets
 from napari_ssl_seg.volumes import list_normalisations, natural_key
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study.importing import FourD, OnProblem, Progress
     from napari_ssl_seg.study.layouts import Images, Labels
     from napari_ssl_seg.study.split import Groups
+    from napari_ssl_seg.study.targets import Targets
 
 MIN_GROUPS = 3
 
@@ -37,6 +39,7 @@ def create_study(
     groups: Groups = None,
     normalisation: str = "percentile",
     classes: Mapping[int | str, str] | Iterable[str] | None = None,
+    targets: Targets = None,
     four_d: FourD = "channels",
     sparse_labels: bool = False,
     on_problem: OnProblem = "skip",
@@ -44,7 +47,7 @@ def create_study(
 ) -> Path:
     """Make the study's folder and database; see `Study.create` for the arguments."""
     settings = make_settings(root, name, split, seed, normalisation, four_d, sparse_labels)
-    given = read_names(classes)
+    given, unions = read_names(classes), read_targets(targets)
     if on_problem not in ("skip", "raise"):
         raise StudyError(f"on_problem is 'skip' or 'raise', not {on_problem!r}")
     refuse_existing(root)
@@ -62,7 +65,10 @@ def create_study(
             )
         cases = make_cases(examined, settings, groups)
         names = {**found.class_names, **given}
+        unions = unions or found.targets
+        settings = settings.model_copy(update={"targets": unions})
         values = {value for case in cases for value in case.label_values}
+        values |= {value for target in unions for value in target.values}
         Database.create(root, settings, cases, make_classes(values, names), problems).close()
     return root
 

@@ -63,6 +63,12 @@ def combine(digests: Iterable[str]) -> str:
     return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def combined_fingerprint(rows: Iterable[tuple[str, str | None, int | None]]) -> str:
+    """SHA-256 (hex) over the fingerprints of images and labels, and the frames, of several cases in any order."""
+    lines = sorted(f"{image} {label or '-'} {'-' if frame is None else frame}" for image, label, frame in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def file_stamp(files: Iterable[str | os.PathLike[str]]) -> str:
     """Sizes and times of change: another text when one of the files was written to. Missing files are marked ``-``."""
     parts = []

@@ -25,7 +25,7 @@ from napari_ssl_seg.study.pairing import (
 from napari_ssl_seg.volumes import find_volumes, volume_stem
 
 if TYPE_CHECKING:
-    from napari_ssl_seg.study.records import Problem
+    from napari_ssl_seg.study.records import Problem, Target
 
 PathLike = str | os.PathLike[str]
 Images = PathLike | Iterable[PathLike | Iterable[PathLike]]
@@ -41,6 +41,7 @@ class Found:
     cases: list[FoundCase]
     problems: list[Problem] = field(default_factory=list)
     class_names: dict[int, str] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
 
 
 def find_cases(images: Images, labels: Labels = None) -> Found:
@@ -79,7 +80,7 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
             labels = None  # the manifest knows better than the names
     elif has_manifest(root.parent) and root.name in ("imagesTr", "imagesTs"):
         described = read_manifest(root.parent)
-        manifest = Manifest(described.path, described.class_names, described.channels)
+        manifest = replace(described, cases=None, problems=())
     if manifest.cases is not None:
         return _named_by_manifest(manifest, labels)
     layout = _known_layout(root)
@@ -213,7 +214,7 @@ def _pair(cases: Sequence[FoundCase], labels: Labels, taken: set[Path], manifest
                 f"labels names a case {min(unknown)!r} that is not among the images; their ids are like {cases[0].id!r}"
             )
         files = {case: Path(path).absolute() for case, path in labels.items() if path is not None}
-        return Found([replace(case, label=files.get(case.id)) for case in cases], problems, manifest.class_names)
+        return Found([replace(case, label=files.get(case.id)) for case in cases], problems, *_described(manifest))
     label_files = _label_files(labels, taken)
     cases, unpaired = pair_labels(cases, label_files)
     if label_files and not any(case.label for case in cases):
@@ -221,7 +222,11 @@ def _pair(cases: Sequence[FoundCase], labels: Labels, taken: set[Path], manifest
             f"none of the {len(label_files)} labels has the name of an image ({label_files[0].path.name} among the labels,"
             f" {cases[0].images[0].name} among the images); give them like names, or choose another folder"
         )
-    return Found(cases, problems + unpaired, manifest.class_names)
+    return Found(cases, problems + unpaired, *_described(manifest))
+
+
+def _described(manifest: Manifest) -> tuple[dict[int, str], tuple[Target, ...]]:
+    return manifest.class_names, manifest.targets
 
 
 def _named_by_manifest(manifest: Manifest, labels: Labels) -> Found:
@@ -229,6 +234,6 @@ def _named_by_manifest(manifest: Manifest, labels: Labels) -> Found:
     if not manifest.cases:
         raise StudyError(f"{manifest.path} names no image that can be used; choose images and labels yourself")
     if labels is None:
-        return Found(assign_ids(manifest.cases), list(manifest.problems), manifest.class_names)
+        return Found(assign_ids(manifest.cases), list(manifest.problems), *_described(manifest))
     bare = [replace(case, label=None) for case in manifest.cases]
     return _pair(bare, labels, {path for case in bare for path in case.images}, manifest)

@@ -9,7 +9,8 @@ from napari_ssl_seg.errors import StudyError, UserError
 from napari_ssl_seg.files import inside, read_json
 from napari_ssl_seg.study.classes import MAX_CLASS_VALUE
 from napari_ssl_seg.study.pairing import FoundCase
-from napari_ssl_seg.study.records import Problem
+from napari_ssl_seg.study.records import Problem, Target
+from napari_ssl_seg.study.targets import read_targets
 from napari_ssl_seg.volumes import is_volume_file, volume_stem
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Manifest:
 
     path: Path | None = None
     class_names: dict[int, str] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+    """nnU-Net's regions, where it names any."""
     channels: int | None = None
     """How many channels (modalities) it names."""
     cases: tuple[FoundCase, ...] | None = None
@@ -51,6 +54,7 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(
         path=path,
         class_names=_class_names(content.get("labels")),
+        targets=_targets(path, content),
         channels=len(named) if isinstance(named, dict) and named else None,
         cases=cases,
         problems=problems,
@@ -87,6 +91,24 @@ def _channel_files(path: Path) -> tuple[Path, ...]:
     while (channel := path.with_name(f"{stem}_{len(files):04d}{path.name[len(stem) :]}")).exists():
         files.append(channel)
     return tuple(files) or (path,)
+
+
+def _targets(path: Path, content: dict[str, Any]) -> tuple[Target, ...]:
+    """From nnU-Net's region-based ``{"whole tumor": [1, 2, 3], "enhancing": 3}`` with its ``regions_class_order``."""
+    labels, order = content.get("labels"), content.get("regions_class_order")
+    if not isinstance(labels, dict) or not any(
+        isinstance(values, list) and len(values) > 1 for values in labels.values()
+    ):
+        return ()
+    given = {
+        name: values
+        for name, values in labels.items()
+        if name not in ("background", "ignore") and values not in (0, [0])
+    }
+    try:
+        return read_targets(given, order if isinstance(order, list) else None)
+    except (StudyError, TypeError, ValueError) as error:
+        raise StudyError(f"{path} names regions that cannot be used: {error}") from error
 
 
 def _class_names(labels: Any) -> dict[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,8 +14,10 @@ from napari_ssl_seg.study.changes import look_again, with_label
 from napari_ssl_seg.study.classes import change_class, new_classes
 from napari_ssl_seg.study.creation import create_study
 from napari_ssl_seg.study.database import Database
+from napari_ssl_seg.study.hashing import combined_fingerprint
 from napari_ssl_seg.study.records import PURPOSES, SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
 from napari_ssl_seg.study.split import seeded_order
+from napari_ssl_seg.study.targets import scored_classes
 from napari_ssl_seg.study.voxels import Voxels
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study.importing import FourD, OnProblem, Progress
     from napari_ssl_seg.study.layouts import Images, Labels
     from napari_ssl_seg.study.split import Groups
+    from napari_ssl_seg.study.targets import Targets
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.volumes import Volume
 
@@ -76,6 +78,7 @@ class Study:
         groups: Groups = None,
         normalisation: str = "percentile",
         classes: Mapping[int | str, str] | Iterable[str] | None = None,
+        targets: Targets = None,
         four_d: FourD = "channels",
         sparse_labels: bool = False,
         on_problem: OnProblem = "skip",
@@ -107,6 +110,9 @@ class Study:
             A name of `napari_ssl_seg.volumes.list_normalisations`.
         classes :
             Names by value, or in the order of the values 1, 2, ...
+        targets :
+            Unions of label values that may overlap, such as ``{"whole tumour": [1, 2, 4], "tumour core": [1, 4]}``: what is
+            segmented and scored in place of the classes (`study.targets.read_targets`). None: the ``dataset.json``'s, if any.
         four_d :
             What the fourth axis of a file is; each time point becomes a case of its own (``..._t00``), in one group.
         sparse_labels :
@@ -135,6 +141,7 @@ class Study:
                 groups=groups,
                 normalisation=normalisation,
                 classes=classes,
+                targets=targets,
                 four_d=four_d,
                 sparse_labels=sparse_labels,
                 on_problem=on_problem,
@@ -235,6 +242,11 @@ class Study:
         """Classes by value, without the background 0."""
         return self._database.classes()
 
+    @property
+    def scored(self) -> list[ClassInfo]:
+        """What is segmented and scored: the classes, or the targets by the values that they are painted with."""
+        return scored_classes(self.classes, self.settings.targets)
+
     def train_labelled_order(self, seed: int = 0) -> list[str]:
         """Ids of the labelled train cases in a seeded order, of which every budget of labels is the beginning."""
         return seeded_order(self._database.ids("train", True), seed)
@@ -265,12 +277,7 @@ class Study:
         chosen = None if case_ids is None else set(case_ids)
         self.refresh(chosen)
         rows = self._database.columns("id, fingerprint, label_fingerprint, frame")
-        lines = sorted(
-            f"{image} {label or '-'} {'-' if frame is None else frame}"
-            for case_id, image, label, frame in rows
-            if chosen is None or case_id in chosen
-        )
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return combined_fingerprint(row[1:] for row in rows if chosen is None or row[0] in chosen)
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""

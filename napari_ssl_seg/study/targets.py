@@ -7,6 +7,8 @@ other, each with a label value of its own, so that the later ones lie on top.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import StudyError
@@ -14,12 +16,16 @@ from napari_ssl_seg.study.classes import check_name, check_value
 from napari_ssl_seg.study.records import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
+
+    from napari_ssl_seg.study.records import ClassInfo
 
 
-def read_targets(
-    given: Mapping[str, Any] | Iterable[Target] | None, order: Sequence[int] | None = None
-) -> tuple[Target, ...]:
+Targets = Mapping[str, Any] | Iterable[Target] | None
+"""Name -> label values, or what `read_targets` gave."""
+
+
+def read_targets(given: Targets, order: Sequence[int] | None = None) -> tuple[Target, ...]:
     """Targets as users give them, in the order in which they are painted.
 
     Parameters
@@ -56,6 +62,20 @@ def read_targets(
         Target(name=name, values=values, written=value)
         for (name, values), value in zip(unions.items(), written, strict=True)
     )
+
+
+def scored_classes(classes: Iterable[ClassInfo], targets: Sequence[Target]) -> list[ClassInfo]:
+    """What is scored, as classes: themselves, or each target with the value and colour that it is painted with."""
+    known = {item.value: item for item in classes}
+    if not targets:
+        return list(known.values())
+    found = [replace(known[target.written], name=target.name) for target in targets if target.written in known]
+    return sorted(found, key=lambda item: item.value)
+
+
+def unions_of(targets: Iterable[Target]) -> dict[int, tuple[int, ...]]:
+    """For each target the value that it is painted with -> the values that belong to it."""
+    return {target.written: target.values for target in targets}
 
 
 def _values(name: str, values: Any) -> tuple[int, ...]:

@@ -137,6 +137,7 @@ def prepare_finetune(
         cases={**trained, "validation": validation},
         slices=restricted,
         classes={info.value: info.name for info in study.classes},
+        targets=study.settings.targets,
         parent=parent.id if parent else None,
         fingerprint=study.fingerprint([*(case_id for ids in trained.values() for case_id in ids), *validation]),
         normalisation=study.settings.normalisation,

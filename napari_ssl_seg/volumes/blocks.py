@@ -100,7 +100,7 @@ class BlockFile:
         if not out.size:
             return out
         try:
-            stored = np.memmap(self.path, self.dtype, "r", shape=self._layout)
+            stored = np.asarray(np.memmap(self.path, self.dtype, "r", shape=self._layout))  # plain views cost less
         except (OSError, ValueError) as error:
             raise BlocksDamaged(f"{self.path} cannot be read ({error})") from error
         parts = [list(_parts(indices, side)) for indices, side in zip((z, y, x), self.block, strict=True)]
@@ -178,7 +178,7 @@ class BlockWriter:
         return zip(self._layout[2:4], self.block[1:], strict=True)
 
     def _map(self, mode: Any) -> np.ndarray:
-        return np.memmap(self.path, self.dtype, mode, shape=self._layout)
+        return np.asarray(np.memmap(self.path, self.dtype, mode, shape=self._layout))
 
 
 @contextmanager
@@ -204,6 +204,8 @@ def write_blocks(
         if error is failed:
             raise
         raise BlocksUnwritable(str(error)) from error
+    except OSError as error:  # not even the folder
+        raise BlocksUnwritable(f"{path} could not be written ({error.strerror or error})") from error
 
 
 def overview_step(shape: Sequence[int]) -> int:

@@ -213,6 +213,7 @@ def compare_method(
     classes: Sequence[int],
     labelled: Sequence[int] | None,
     axis: int,
+    unions: Mapping[int, Sequence[int]] | None = None,
 ) -> Compared:
     """Score one prediction against the reference, slice by slice and as a volume.
 
@@ -223,18 +224,19 @@ def compare_method(
     labelled
         Axial slices that have labels; None: all. On the others nothing is scored, and distances in the volume are not
         defined where some are missing.
+    unions
+        Targets that may overlap, as for `evaluation.score`.
     """
     if reference is None:
         return Compared(entry, labels)
     from napari_ssl_seg.evaluation import error_map, score, score_slices
 
     values = sorted({*classes, *(int(value) for value in np.unique(labels) if value)})
-    table = score_slices(labels, reference, spacing, axis=axis, labels=values, metrics=METRICS)
+    table = score_slices(labels, reference, spacing, axis=axis, labels=values, metrics=METRICS, unions=unions)
     sparse = labelled is not None and len(labelled) < reference.shape[0]
     kept: Any = list(labelled or ()) if sparse else slice(None)
-    volume = {
-        label: dict(found) for label, found in score(labels[kept], reference[kept], spacing, values, METRICS).items()
-    }
+    scores = score(labels[kept], reference[kept], spacing, values, METRICS, unions=unions)
+    volume = {label: dict(found) for label, found in scores.items()}
     errors = error_map(labels, reference)
     if sparse:
         unlabelled = np.setdiff1d(np.arange(reference.shape[0]), kept)

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_ssl_seg.errors import UserError, VolumeError
 from napari_ssl_seg.evaluation.charts import METHOD_COLORS, method_color
+from napari_ssl_seg.study.targets import unions_of
 from napari_ssl_seg.workbench.compared_case import (
     METRICS,
     CaseComparison,
@@ -153,6 +154,7 @@ class Comparison:
         image, reference = self._read_case(study, case_id)
         array = image.array if image.array.ndim == 3 else image.array[0]
         case, classes = study.case(case_id), [info.value for info in study.classes]
+        unions = unions_of(study.settings.targets) or None
         methods, missing = [], []
         for entry in entries:
             path = entry.prediction(case_id)
@@ -165,7 +167,7 @@ class Comparison:
             if compared is None:
                 labels = _read_prediction(path, image.geometry, case_id)
                 compared = compare_method(
-                    entry, labels, reference, image.geometry.spacing, classes, case.labelled_slices, axis
+                    entry, labels, reference, image.geometry.spacing, classes, case.labelled_slices, axis, unions
                 )
                 self._keep(key, compared)
             methods.append(replace(compared, entry=entry))
@@ -210,7 +212,7 @@ class Comparison:
 
         study = self._study
         assert study is not None
-        names = {info.value: info.name for info in study.classes}
+        names = {info.value: info.name for info in study.scored}
         rows = []
         for case in cases:
             compared = self.read(case.id, [entry]).methods[0]

@@ -120,6 +120,11 @@ class Workbench:
     def classes(self) -> list[ClassInfo]:
         return list(self._study.classes) if self._study is not None else []
 
+    @property
+    def scored(self) -> list[ClassInfo]:
+        """What is scored: the classes, or the targets where they overlap."""
+        return self._study.scored if self._study is not None else []
+
     # -- case and slice -------------------------------------------------------------------------------------------
     @property
     def case_id(self) -> str | None:
