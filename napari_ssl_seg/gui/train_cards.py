@@ -27,7 +27,7 @@ from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings
 from napari_ssl_seg.workbench.words import count, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from napari_ssl_seg.methods.base import Method
     from napari_ssl_seg.training.settings import TrainSettings
@@ -159,9 +159,18 @@ class Card(QFrame):
             for name, presets in networks.items()
             for preset, entry in presets.items()
         }
-        refill(self.network, [(f"{name} · {preset}", (name, preset)) for name, preset in self._dims])
-        self._offer_dims()
+        self._offer_networks()
         self.network.edited.connect(self._offer_dims)
+
+    def fitting_networks(self) -> Collection[str]:
+        """Names of the networks that may be chosen; empty: all."""
+        return ()
+
+    def _offer_networks(self) -> None:
+        only = self.fitting_networks()
+        fitting = [(name, preset) for name, preset in self._dims if not only or name in only]
+        refill(self.network, [(f"{name} · {preset}", (name, preset)) for name, preset in fitting])
+        self._offer_dims()
 
     def _offer_dims(self) -> None:
         dims = self._dims.get(self.network.value(), (2, 3))
@@ -224,7 +233,14 @@ class PretrainCard(Card):
             self.method.setToolTip(method.paper)
             fields = tuple(method.Config.model_fields)
             self.method_form.set_model(method.Config, basic=fields, hide=joint_only(method.Config))
+            if self._dims:
+                self._offer_networks()
         self.edited.emit()
+
+    def fitting_networks(self) -> Collection[str]:
+        """Those that the method works on."""
+        method = self._methods.get(self.method.value())
+        return () if method is None else method.networks
 
     def _offer_dims(self) -> None:
         super()._offer_dims()

@@ -38,6 +38,7 @@ class Sim:
     title: ClassVar[str] = "SimMIM"
     paper: ClassVar[str] = "Xie et al., CVPR 2022"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    networks: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[MethodConfig]] = SimConfig
 
 

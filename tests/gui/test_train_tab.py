@@ -227,3 +227,23 @@ def test_age_in_words(seconds, words):
 
 def _raise(error, *_args):
     raise error
+
+
+def test_only_networks_that_the_method_works_on_are_offered(qtbot):
+    from napari_ssl_seg.gui.train_cards import PretrainCard
+    from napari_ssl_seg.methods import list_methods
+    from napari_ssl_seg.networks import list_networks
+
+    card = PretrainCard()
+    qtbot.addWidget(card)
+    card.set_methods(list_methods())
+    card.set_networks(list_networks())
+
+    def offered():
+        return {card.network.itemData(index)[0] for index in range(card.network.count())}
+
+    card.method.set_value("simmim")
+    assert offered() == set(list_networks())
+    card.method.set_value("mae")
+    assert offered() == {"unetr"}
+    assert card.network_values()["network"] == "unetr"
