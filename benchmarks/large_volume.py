@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import keep
+from common import RESULTS, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(800, 512, 512), metavar=("Z", "Y", "X"))
     parser.add_argument("--patches", type=int, default=1000)
     parser.add_argument("--whole-patches", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="measure these lines again, and keep the others")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -58,7 +59,9 @@ def main() -> None:
         root = Path(folder)
         sizes = make_scan(root, tuple(options.shape))
         results: dict[str, Any] = {"shape": list(options.shape), "patch": PATCH, "slice": SLICE, **sizes}
-        for name in CHILDREN:
+        if options.only and (RESULTS / "large_volume.json").exists():
+            results = {**json.loads((RESULTS / "large_volume.json").read_text()), **results}
+        for name in options.only or CHILDREN:
             command = [sys.executable, __file__, "--child", name, "--folder", folder]
             command += ["--patches", str(options.patches), "--whole-patches", str(options.whole_patches)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -134,6 +137,13 @@ def patches(options: Any, dims: int, count: int, **memory_options: int) -> dict[
     return timed(lambda step: sample_batch(study, ["ct"], spec, Needs(), 1, 0, step), count)
 
 
+def whole(options: Any) -> dict[str, Any]:
+    from napari_ssl_seg.study import voxels
+
+    voxels.MEDIUM_BYTES = HUGE
+    return patches(options, 3, options.whole_patches, large_bytes=HUGE, cache_bytes=1)
+
+
 def labelled(options: Any) -> dict[str, Any]:
     from napari_ssl_seg.networks import NetworkSpec
     from napari_ssl_seg.training.labelled import LabelledSampler
@@ -193,7 +203,7 @@ CHILDREN: dict[str, Callable[[Any], dict[str, Any]]] = {
     "blocks 3D": lambda options: patches(options, 3, options.patches),
     "blocks 2D": lambda options: patches(options, 2, options.patches),
     "blocks labelled": labelled,
-    "whole": lambda options: patches(options, 3, options.whole_patches, large_bytes=HUGE, cache_bytes=1),
+    "whole": whole,
     "npy map": npy_map,
     "predict, 2 classes": lambda options: predict(options, 2),
     "predict, 14 classes": lambda options: predict(options, 14),

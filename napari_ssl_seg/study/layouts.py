@@ -44,7 +44,7 @@ class Found:
     targets: tuple[Target, ...] = ()
 
 
-def find_cases(images: Images, labels: Labels = None) -> Found:
+def find_cases(images: Images, labels: Labels = None, *, channels: int | None = None) -> Found:
     """The cases that ``images`` and ``labels`` offer, by names alone; no volume is opened.
 
     Parameters
@@ -55,6 +55,8 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
         files and folders, in which a list of files is the channels of one case.
     labels :
         A folder, a list of files, or a mapping of case id -> file; None where there are none, or the folder says which.
+    channels :
+        How many a case has, where that is known: then ``X_0000`` to ``X_0003`` are one case even if there is no other.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
         labels = list(labels)  # it is gone through more than once
     if not isinstance(images, (str, os.PathLike)):
         files = _listed(images)
-        found = _pair(_cases(files, labels, Manifest()), labels, _taken(files), Manifest())
+        found = _pair(_cases(files, labels, Manifest(channels=channels)), labels, _taken(files), Manifest())
         # Some scans were picked out of many: that the folder also has the labels of the others is no problem.
         return replace(found, problems=[problem for problem in found.problems if problem.reason != NO_IMAGE])
     root = Path(images).absolute()
@@ -73,7 +75,7 @@ def find_cases(images: Images, labels: Labels = None) -> Found:
         root = root.parent
     if not root.exists():
         raise StudyError(f"{root} does not exist; choose a folder with scans, or scans")
-    manifest = Manifest()
+    manifest = Manifest(channels=channels)
     if has_manifest(root):
         manifest = read_manifest(root)
         if isinstance(labels, (str, os.PathLike)) and Path(labels).absolute() == root:

@@ -107,7 +107,8 @@ def predict_files(
 
     predictor = _Predictor(run, device)
     name = describe_weights(run)["normalisation"]
-    found = find_cases(images).cases
+    channels = predictor.spec.in_channels
+    found = find_cases(images, channels=channels if channels > 1 else None).cases
     written, progress = [], _Progress(run, len(found))
     for number, case in enumerate(found):
         yield progress.event(number)
