@@ -4,7 +4,8 @@
 
 A CT of the torso is brought to 256 x 256 pixels a slice; the tab Pretext shows FDAS, and the regions of one source are
 switched on. Measured from the moment a slider's handle or the slice moves until the layer holds the new regions, and until
-the canvas has drawn them, with the views of the pretext redrawn besides. Goal: 300 ms.
+the canvas has drawn them, with the views of the pretext redrawn besides; and the time that the processor worked for it in
+all threads, which on a busy machine tells more. Goal: 300 ms.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.gui.tour import Tour
 
 SIDE = 256
-GOAL_MS = 300.0
+GOAL_MS, LONGEST_MS = 300.0, 60_000
 SLIDERS = {"felzenszwalb": "scale", "slic": "compactness"}
 
 
@@ -90,35 +91,35 @@ def measure(study: Path, source: str, rounds: int) -> dict[str, Any]:
         return found | _summary("slice", [_answered(tour, move) for move in slices])
 
 
-def _answered(tour: Tour, move: Callable[[], None]) -> tuple[float, float]:
-    """Seconds until the layer holds the answer, and until the canvas has drawn it."""
-    from qtpy.QtWidgets import QApplication
+def _answered(tour: Tour, move: Callable[[], None]) -> tuple[float, ...]:
+    """Seconds until the layer holds the answer, until the canvas has drawn it, and of processor time for the former."""
+    from qtpy.QtCore import QEventLoop, QTimer
 
-    app = QApplication.instance()
     tour.settle()
+    loop = QEventLoop()  # waiting in it costs nothing, unlike asking again and again
+    QTimer.singleShot(LONGEST_MS, loop.quit)
     layers = tour.dock.tab(1).regions.show_row.layers
     show = layers.show
-    marks: list[float] = []
+    marks: list[tuple[float, float]] = []
 
     def shown(answer: Any) -> None:
         show(answer)
-        marks.append(time.perf_counter())
+        marks.append((time.perf_counter(), time.process_time()))
+        QTimer.singleShot(0, loop.quit)  # after what the layer has asked to be drawn
 
     layers.show = shown
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     move()
-    while not marks and time.perf_counter() - begun < 20:
-        app.processEvents()
-        time.sleep(0.001)
-    app.processEvents()
+    loop.exec()
+    loop.processEvents()
     drawn = time.perf_counter()
     del layers.show
-    return marks[0] - begun, drawn - begun
+    return marks[0][0] - begun, drawn - begun, marks[0][1] - worked
 
 
-def _summary(name: str, seconds: list[tuple[float, float]]) -> dict[str, Any]:
+def _summary(name: str, seconds: list[tuple[float, ...]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for place, what in enumerate(("layer", "drawn")):
+    for place, what in enumerate(("layer", "drawn", "processor")):
         values = sorted(1000 * pair[place] for pair in seconds)
         found[f"{name}_{what}_median_ms"] = round(statistics.median(values), 1)
         found[f"{name}_{what}_longest_ms"] = round(values[-1], 1)

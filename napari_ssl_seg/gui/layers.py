@@ -7,6 +7,7 @@ also where it bears the same name.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,6 +24,12 @@ MASK_COLOUR = "#cc79a7"
 BOX_COLOUR, BOX_WIDTH = "#f0e442", 0.6
 POINT_COLOUR, POINT_SIZE = "#f0e442", 0.8
 """Size in voxels."""
+SMALL = 2**22
+"""Values. Data of smaller layers are copied, and written over by the next of the same shape: told of an array of its own,
+napari works out anew what the viewer extends over, which costs 30 ms a layer."""
+COLOURS_AT_LEAST = 64
+
+_coloured: WeakKeyDictionary[Layer, dict[int | None, Any]] = WeakKeyDictionary()
 
 
 def layer_name(case_id: str, *parts: str) -> str:
@@ -85,16 +92,16 @@ def show_image(
         _make_room(viewer, layer)
         limits = contrast if contrast is not None else robust_range(data)
         return viewer.add_image(
-            data,
+            _own(data),
             name=name,
             visible=visible is not False,
             contrast_limits=limits,
             **{"colormap": "gray", "interpolation2d": "nearest", **options},
             **_placed(placement, tag),
         )
-    layer.data = data
+    _fill(layer, data)
     _move(layer, placement, tag)
-    if contrast is not None:
+    if contrast is not None and tuple(layer.contrast_limits) != tuple(contrast):
         layer.contrast_limits = contrast
     _set_visible(layer, visible)
     return layer
@@ -122,23 +129,26 @@ def show_labels(
     from napari.layers import Labels
     from napari.utils.colormaps import DirectLabelColormap
 
-    colormap = DirectLabelColormap(color_dict=dict(colours)) if colours is not None else None
     data = compact(data)
     layer = find_own(viewer, name)
     if not isinstance(layer, Labels):
         _make_room(viewer, layer)
-        extra = {"colormap": colormap} if colormap is not None else {}
+        extra = {"colormap": DirectLabelColormap(color_dict=dict(colours))} if colours is not None else {}
         shown = visible is not False
-        layer = viewer.add_labels(data, name=name, visible=shown, opacity=opacity, **extra, **_placed(placement, tag))
+        layer = viewer.add_labels(
+            _own(data), name=name, visible=shown, opacity=opacity, **extra, **_placed(placement, tag)
+        )
         layer.contour = contour
     else:
         if layer.contour != contour:
             layer.contour = contour
-        layer.data = data
+        _fill(layer, data)
         _move(layer, placement, tag)
-        if colormap is not None:
-            layer.colormap = colormap
+        if colours is not None and _coloured.get(layer) != dict(colours):
+            layer.colormap = DirectLabelColormap(color_dict=dict(colours))
         _set_visible(layer, visible)
+    if colours is not None:
+        _coloured[layer] = dict(colours)
     if features is not None:
         import pandas
 
@@ -249,7 +259,8 @@ def view_colours(data: np.ndarray) -> dict[int | None, Any]:
     from napari_ssl_seg.methods.pictures import PALETTE
 
     shades = [tuple(channel / 255 for channel in colour) for colour in PALETTE.tolist()[1:]]
-    highest = int(data.max()) if data.size else 0
+    # More than there are, so that they are the same for the next map.
+    highest = max(COLOURS_AT_LEAST, 2 ** (int(data.max()).bit_length() if data.size else 0))
     return {
         None: "transparent",
         0: "transparent",
@@ -279,6 +290,20 @@ def compact(data: np.ndarray) -> np.ndarray:
     if low < 0:
         return data.astype(np.int32)
     return data.astype(np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.int32)
+
+
+def _own(data: np.ndarray) -> np.ndarray:
+    return np.array(data) if data.size <= SMALL else data
+
+
+def _fill(layer: Image | Labels, data: np.ndarray) -> None:
+    held = layer.data
+    ours = isinstance(held, np.ndarray) and held.flags.owndata and held.size <= SMALL
+    if ours and held.shape == data.shape and held.dtype == data.dtype:
+        held[...] = data
+        layer.refresh(extent=False)
+    else:
+        layer.data = _own(data)
 
 
 def _placed(placement: Mapping[str, Any], tag: Mapping[str, Any]) -> dict[str, Any]:

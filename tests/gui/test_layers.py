@@ -158,3 +158,27 @@ def test_labels_are_outlined_and_tell_their_rows() -> None:
     assert "area: 6" in layer.get_status((0, 1, 1))["value"]
     again = layers.show_labels(viewer, "r", data, contour=0, features={"index": [2], "area": [9]}, **options)
     assert again is layer and layer.contour == 0 and "area: 9" in layer.get_status((0, 1, 1))["value"]
+
+
+def test_data_of_the_same_shape_are_written_over_without_touching_what_was_handed_over() -> None:
+    viewer = ViewerModel()
+    first, second = np.zeros((1, 3, 4), np.float32), np.ones((1, 3, 4), np.float32)
+    layer = layers.show_image(viewer, "i", first, placement=PLACE, tag=TAG)
+    held = layer.data
+    layers.show_image(viewer, "i", second, placement=PLACE, tag=TAG)
+    assert layer.data is held and (held == 1).all()
+    assert not first.any(), "the caller's array stays as it was"
+    layers.show_image(viewer, "i", np.full((1, 5, 4), 2, np.float32), placement=PLACE, tag=TAG)
+    assert layer.data.shape == (1, 5, 4)
+
+
+def test_a_colormap_that_the_user_changed_stays_until_the_colours_are_others() -> None:
+    viewer = ViewerModel()
+    data, options = np.array([[[0, 1], [1, 2]]], np.uint8), {"placement": PLACE, "tag": TAG}
+    colours: dict[int | None, Any] = {None: "white", 0: "transparent"}
+    layer = layers.show_labels(viewer, "r", data, colours=colours, **options)  # type: ignore[arg-type]
+    chosen = layer.colormap = type(layer.colormap)(color_dict={None: "red", 0: "transparent"})
+    layers.show_labels(viewer, "r", data, colours=colours, **options)  # type: ignore[arg-type]
+    assert layer.colormap is chosen
+    layers.show_labels(viewer, "r", data, colours={None: "blue", 0: "transparent"}, **options)  # type: ignore[arg-type]
+    assert layer.colormap is not chosen
