@@ -78,7 +78,14 @@ SETTLED: dict[str, dict[str, Any]] = {
     "fdas": {"channels": 5},
     "lrc": {"queue": 0},
     # A teacher that stands still and matters less than the restoration: what it says changes faster than 8 steps can follow.
-    "mod": {"frozen": 0.0, "momentum": 1.0, "centre_momentum": 1.0, "last_temperature": 0.04, "alpha": 0.1, "beta": 0.1},
+    "mod": {
+        "frozen": 0.0,
+        "momentum": 1.0,
+        "centre_momentum": 1.0,
+        "last_temperature": 0.04,
+        "alpha": 0.1,
+        "beta": 0.1,
+    },
 }
 """What `Method.prepare` would settle for studies as small as these; and what lets a few steps show that a method learns."""
 
