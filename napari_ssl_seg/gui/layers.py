@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEY = "napari_ssl_seg"
 MASK_COLOUR = "#cc79a7"
 BOX_COLOUR, BOX_WIDTH = "#f0e442", 0.6
-POINT_COLOUR, POINT_SIZE = "#f0e442", 0.8
+POINT_COLOUR, POINT_SIZE = "#f0e442", 0.6
 """Size in voxels."""
 SMALL = 2**22
 """Values. Data of smaller layers are copied, and written over by the next of the same shape: told of an array of its own,

@@ -108,6 +108,15 @@ def _pretexts(tour: Tour, shot: Callable[[str], None], states: bool) -> None:
         shot("2-pretext-3d")
         tab.form.more_button.setChecked(False)
         tab.dims_box.set_value(2)
+    for method in ("fdas", "lrc"):
+        tab.choose_method(method)
+        tab.regions.form.field("source").set_value("felzenszwalb")  # the same picture on every machine
+        tab.regions.show_row.switch("felzenszwalb")
+        tour.settle()
+        if method == "lrc":
+            tab.thumbnails.chosen.emit("points")
+        shot(f"2-pretext-{method}")
+        tab.regions.show_row.switch("felzenszwalb", False)
 
 
 def _open_predicted_case(tour: Tour) -> None:
