@@ -214,7 +214,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network")
-    group.add_argument("--network", metavar="NAME", help="[unet]")
+    group.add_argument(
+        "--network",
+        metavar="NAME",
+        help="unet, unet_pair, pctnet, unetr, swin_unetr, dynunet; options may follow: pctnet:window=4 [unet]",
+    )
     group.add_argument("--preset", help="[small]")
     group.add_argument("--dims", type=int, choices=(2, 3), help="slices or volumes [what suits the scans]")
 
