@@ -29,6 +29,10 @@ class FakeStudy:
     folder: Path = Path("fake")
     problems: tuple[Any, ...] = ()
 
+    @property
+    def scored(self) -> list[Any]:
+        return list(self.classes)
+
     def cases(self, split: str | None = None, labelled: bool | None = None) -> list[FakeCase]:
         return [
             case for case in self.items if split in (None, case.split) and labelled in (None, case.label is not None)
