@@ -122,27 +122,42 @@ def results(study: Study, protocol: Protocol, outcome: Outcome, data_name: str, 
 
 
 def draw(outcome: Outcome, path: Path, data_name: str) -> None:
-    """Dice and ASSD against labelled cases; every repeat is a dot, the line joins the means."""
+    """Dice and ASSD; every repeat is a dot. Of several budgets against labelled cases, of one side by side by method."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    rows = outcome.summary()
-    for method in dict.fromkeys(entry.method for entry in outcome.entries):
-        colour = COLOURS.get(method)
-        for axis, single, mean in ((axes[0], "dice", "dice"), (axes[1], "assd", "assd_mm")):
-            mine = [entry for entry in outcome.entries if entry.method == method]
-            axis.plot([e.budget for e in mine], [getattr(e, single) for e in mine], ".", color=colour, alpha=0.5)
-            line = [row for row in rows if row["method"] == method]
-            axis.plot([r["labelled_cases"] for r in line], [r[mean] for r in line], "-", color=colour, label=method)
-    for axis, label in ((axes[0], "mean Dice on the test scans"), (axes[1], "ASSD on the test scans (mm)")):
-        axis.set(xlabel="labelled scans", ylabel=label, xticks=sorted({e.budget for e in outcome.entries}))
+    methods = list(dict.fromkeys(entry.method for entry in outcome.entries))
+    budgets = sorted({entry.budget for entry in outcome.entries})
+    measures = ((axes[0], "dice", "mean Dice on the test scans"), (axes[1], "assd", "ASSD on the test scans (mm)"))
+    for place, method in enumerate(methods):
+        colour = COLOURS.get(method, f"C{place}")
+        for axis, measure, _ in measures:
+            values = {
+                budget: [getattr(e, measure) for e in outcome.entries if (e.method, e.budget) == (method, budget)]
+                for budget in budgets
+            }
+            at = {budget: place if len(budgets) == 1 else budget for budget in budgets}
+            dots = [(at[budget], value) for budget in budgets for value in values[budget]]
+            axis.plot(*zip(*dots, strict=True), ".", color=colour, alpha=0.5)
+            means = [sum(values[budget]) / len(values[budget]) for budget in budgets]
+            axis.plot(list(at.values()), means, "_-"[len(budgets) > 1], color=colour, label=method, markersize=14)
+    for axis, _, label in measures:
+        axis.set(ylabel=label)
         axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
+        if len(budgets) > 1:
+            axis.set(xlabel="labelled scans", xticks=budgets)
+        else:
+            axis.set_xticks(range(len(methods)), methods, rotation=20)
+    if len(budgets) > 1:
+        axes[0].legend(frameon=False)
     where = circumstances()
-    figure.suptitle(f"{data_name.replace('_', ' ')}, {where['gpu'] or str(where['cores']) + ' CPU cores'}", fontsize=10)
+    scans = "" if len(budgets) > 1 else f", {budgets[0]} labelled scans"
+    figure.suptitle(
+        f"{data_name.replace('_', ' ')}{scans}, {where['gpu'] or str(where['cores']) + ' CPU cores'}", fontsize=10
+    )
     figure.savefig(path, dpi=130)
 
 
