@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from napari_ssl_seg.errors import StudyError
@@ -218,6 +219,14 @@ class Database:
         where, values = _where(split, None)
         with self.reading() as connection:
             return connection.execute(f"SELECT {names} FROM cases{where}", values).fetchall()
+
+    def medians(self, columns: str) -> np.ndarray:
+        """Median of each of some columns over the train cases; over all cases where none is in train."""
+        return np.median(np.array(self.columns(columns, "train") or self.columns(columns), dtype=float), axis=0)
+
+    def scan_bytes(self) -> int:
+        """Bytes that all scans would take in memory, normalised."""
+        return int(self.columns("TOTAL(4.0 * channels * nz * ny * nx)")[0][0])
 
     def update_cases(self, cases: Iterable[Case], classes: Iterable[ClassInfo] = ()) -> None:
         """Store what may change of cases (labels, slices, fingerprints), and classes that are new with them."""

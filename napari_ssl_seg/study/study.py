@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ssl_seg.errors import LeakageError, StudyError
+from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.study.arrays import create_from_arrays
 from napari_ssl_seg.study.changes import look_again, with_label
 from napari_ssl_seg.study.classes import change_class, new_classes
 from napari_ssl_seg.study.creation import create_study
 from napari_ssl_seg.study.database import Database
 from napari_ssl_seg.study.hashing import combined_fingerprint
-from napari_ssl_seg.study.records import PURPOSES, SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
+from napari_ssl_seg.study.purposes import check_purpose, check_split
+from napari_ssl_seg.study.records import SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
 from napari_ssl_seg.study.split import seeded_order
 from napari_ssl_seg.study.targets import scored_classes
 from napari_ssl_seg.study.voxels import Voxels
@@ -47,7 +48,7 @@ class Study:
     large_bytes :
         Scans that take more (normalised, 4 bytes a voxel) are cut from blocks on disk, in the study's cache, and never in
         memory as a whole; by default 256 MiB, which is 512x512x256. Where all scans together do not fit into
-        ``cache_bytes``, so are those above 16 MiB. What is read is the same to the bit.
+        ``cache_bytes``, so are those above 16 MiB. What is read is the same to the bit (z-scores: to rounding).
 
     Raises
     ------
@@ -61,9 +62,8 @@ class Study:
         self.folder = Path(folder).absolute()
         self._database = Database(self.folder)
         self.settings: StudySettings = self._database.settings
-        self._voxels = Voxels(
-            self.settings, self.cache_folder, self._scan_bytes, cache_bytes=cache_bytes, large_bytes=large_bytes
-        )
+        total = self._database.scan_bytes
+        self._voxels = Voxels(self.settings, self.cache_folder, total, cache_bytes=cache_bytes, large_bytes=large_bytes)
 
     # -- making and opening -----------------------------------------------------------------------------------------
     @classmethod
@@ -215,7 +215,7 @@ class Study:
 
     def cases(self, split: str | None = None, labelled: bool | None = None) -> list[Case]:
         """Cases in natural order of their ids, of one split and with (or without) labels where asked for."""
-        return self._database.cases(_check_split(split), labelled)
+        return self._database.cases(check_split(split), labelled)
 
     def case(self, case_id: str) -> Case:
         """Raises StudyError when the study has no such case."""
@@ -253,21 +253,13 @@ class Study:
 
     def median_shape(self) -> tuple[int, int, int]:
         """Median of the train cases' shapes (z, y, x), each axis by itself; of all cases where none is in train."""
-        z, y, x = (round(float(value)) for value in self._medians("nz, ny, nx"))
+        z, y, x = (round(float(value)) for value in self._database.medians("nz, ny, nx"))
         return z, y, x
 
     def median_spacing(self) -> tuple[float, float, float]:
         """Median of the train cases' spacings (z, y, x) in mm, each axis by itself."""
-        z, y, x = (float(value) for value in self._medians("dz, dy, dx"))
+        z, y, x = (float(value) for value in self._database.medians("dz, dy, dx"))
         return z, y, x
-
-    def _medians(self, columns: str) -> np.ndarray:
-        rows = self._database.columns(columns, "train") or self._database.columns(columns)
-        return np.median(np.array(rows, dtype=float), axis=0)
-
-    def _scan_bytes(self) -> int:
-        rows = self._database.columns("TOTAL(4.0 * channels * nz * ny * nx)")
-        return int(rows[0][0])
 
     def fingerprint(self, case_ids: Iterable[str] | None = None) -> str:
         """SHA-256 (hex) over the contents of images and labels of some cases (all if None), in any order.
@@ -303,17 +295,8 @@ class Study:
         LeakageError
             Naming the case and its split.
         """
-        if purpose not in PURPOSES:
-            raise StudyError(f"{purpose!r} is no purpose; name one of {', '.join(PURPOSES)}")
         case = self.case(case_id)
-        if purpose == "train" and case.split != "train":
-            raise LeakageError(
-                f"{case.id} is in the split {case.split} and must not be trained on; use cases of the split train"
-            )
-        if purpose == "choose" and case.split == "test":
-            raise LeakageError(
-                f"{case.id} is in the split test and must not be used to choose a checkpoint; use cases of the split validation"
-            )
+        check_purpose(case, purpose)
         return case
 
     def image(self, case_id: str, *, purpose: Purpose) -> Volume:
@@ -414,9 +397,3 @@ class Study:
         new = case._replace(labelled_slices=slices)
         self._database.update_cases([new])
         return new
-
-
-def _check_split(split: str | None) -> str | None:
-    if split is not None and split not in get_args(Split):
-        raise StudyError(f"{split!r} is no split; name one of {', '.join(SPLITS)}")
-    return split
