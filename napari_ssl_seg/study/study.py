@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.study.arrays import create_from_arrays
 from napari_ssl_seg.study.changes import look_again, with_label
@@ -24,6 +22,8 @@ from napari_ssl_seg.study.voxels import Voxels
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
 
     from napari_ssl_seg.study.arrays import ArrayItem
     from napari_ssl_seg.study.importing import FourD, OnProblem, Progress
