@@ -26,7 +26,7 @@ from common import RESULTS, circumstances, keep
 from scipy import ndimage
 
 from napari_ssl_seg.files import write_json
-from napari_ssl_seg.regions.sam_agreement import compare_masks
+from napari_ssl_seg.regions.sam_agreement import Agreement, compare_masks
 from napari_ssl_seg.regions.sam_checkpoint import load_sam
 from napari_ssl_seg.regions.sam_engine import SamEngine
 from napari_ssl_seg.regions.sam_generator import GeneratorOptions, generate
@@ -143,32 +143,49 @@ def fast_against_full(full: SamEngine, image: np.ndarray, points: int, rounds: i
     }
 
 
+AGREEMENT = GeneratorOptions(points_per_side=24, pred_iou_thresh=0.3, stability_score_thresh=0.6)
+"""Chosen by the full setting alone: at 0.8 and 0.9 the small network gives one mask a slice, the background, on which
+agreement says nothing; here it gives about fourteen, and 43 % of the phantoms' parts are among them."""
+
+
 def agreement(weights: str) -> dict[str, Any]:
-    """On phantoms that the small network was not trained on; both settings with the stock options."""
+    """On phantoms that the small network was not trained on; also without masks of over half the slice (background)."""
     from small_sam import slices
 
     sam = load_sam(weights)
-    options = GeneratorOptions(points_per_side=24, pred_iou_thresh=0.8, stability_score_thresh=0.9)
     engines = [SamEngine(sam), SamEngine(sam, fast=True)]
     images = [image for image, _ in slices(range(100, 103))]
-    rows = []
+    rows: dict[str, list[Agreement]] = {"all_masks": [], "objects": []}
+    seconds = np.zeros(2)
     for image in images:
-        full, fast = (
-            timed(lambda engine=engine, image=image: next(generate(engine, [image], options))) for engine in engines
-        )
-        result = compare_masks(full[2], fast[2], image.shape)
-        rows.append((result, full[1], fast[1]))
-        print(f"{result.describe()}", flush=True)
-    matched = sum(result.matched for result, *_ in rows)
+        both = []
+        for number, engine in enumerate(engines):
+            _, cpu, masks = timed(lambda engine=engine, image=image: next(generate(engine, [image], AGREEMENT)))
+            seconds[number] += cpu
+            both.append(masks)
+        rows["all_masks"].append(compare_masks(both[0], both[1], image.shape))
+        small = [[mask for mask in masks if mask.area <= image.size / 2] for masks in both]
+        rows["objects"].append(compare_masks(small[0], small[1], image.shape))
+        print(rows["objects"][-1].describe(), flush=True)
     return {
-        "network": "small, trained on phantoms (benchmarks/small_sam.py)",
-        "slices": len(rows),
-        "masks_full": sum(result.expected for result, *_ in rows),
-        "masks_fast": sum(result.found for result, *_ in rows),
+        "network": "small, trained on phantoms (benchmarks/small_sam.py); its fast embedding is 8 x 8, vit_b's 32 x 32",
+        "options": {key: value for key, value in vars(AGREEMENT).items() if "thresh" in key or "points" in key},
+        "slices": len(images),
+        **{name: summary(several) for name, several in rows.items()},
+        "times_faster_cpu": round(float(seconds[0] / seconds[1]), 2),
+    }
+
+
+def summary(several: list[Agreement]) -> dict[str, Any]:
+    matched = sum(result.matched for result in several)
+    expected = sum(result.expected for result in several)
+    return {
+        "full": expected,
+        "fast": sum(result.found for result in several),
         "matched": matched,
-        "mean_iou_of_matched": round(sum(r.mean_iou * r.matched for r, *_ in rows if r.matched) / max(matched, 1), 4),
-        "coverage_agreement": round(float(np.mean([result.coverage for result, *_ in rows])), 4),
-        "times_faster_cpu": round(sum(row[1] for row in rows) / sum(row[2] for row in rows), 2),
+        "share_found_again": round(matched / max(expected, 1), 3),
+        "mean_iou_of_matched": round(sum(r.mean_iou * r.matched for r in several if r.matched) / max(matched, 1), 3),
+        "coverage_agreement": round(float(np.mean([result.coverage for result in several])), 3),
     }
 
 

@@ -78,7 +78,9 @@ class SamEngine:
         As torch names it.
     fast : bool
         Encoder at `FAST_SHARE` of its resolution, with its absolute positions interpolated (the relative ones the
-        package interpolates itself), decoder on the smaller embedding.
+        package interpolates itself), decoder on the smaller embedding. Not the same masks: a small network trained on
+        phantoms lost nearly all objects at half its 16 x 16 embedding (benchmarks/results/sam_speed.json), by the
+        resolution and not by the thinned points. How published weights fare is for `sam_agreement.compare_fast` to say.
     precision : str
         ``bf16`` or ``16`` run encoder and decoder in autocast; prompts and everything after the decoder stay float32.
 
