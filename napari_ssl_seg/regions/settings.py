@@ -202,7 +202,7 @@ class RegionSettings(BaseModel):
     fast: bool = Field(
         default=False,
         title="Fast",
-        description="Lower resolution inside the model and fewer points in flat areas: several times faster, not the same masks.",
+        description="Half the resolution inside the model and fewer points in flat areas: several times faster, but small objects are lost.",
         json_schema_extra=_marks("auto", "sam", basic=True),
     )
     sam_device: str = Field(

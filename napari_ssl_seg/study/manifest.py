@@ -105,9 +105,12 @@ def _targets(path: Path, content: dict[str, Any]) -> tuple[Target, ...]:
         for name, values in labels.items()
         if name not in ("background", "ignore") and values not in (0, [0])
     }
+    ordered = isinstance(order, list)
     try:
-        return read_targets(given, order if isinstance(order, list) else None)
+        return read_targets(given, order if ordered else None)
     except (StudyError, TypeError, ValueError) as error:
+        if not ordered:  # nnU-Net's own sign of regions is missing: the plain classes are what is left
+            return ()
         raise StudyError(f"{path} names regions that cannot be used: {error}") from error
 
 

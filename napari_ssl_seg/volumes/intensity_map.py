@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SUBSAMPLE_ABOVE = 4_000_000
 """Voxels; percentiles of larger volumes are taken from an even share of about this many."""
+LARGEST_SQUARED = 1e140
+"""Squares of values beyond this, summed over a volume, may leave double precision."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class WholeValues:
         chosen = values[values > values.min()] if foreground else values
         if chosen.size == 0:
             chosen = values
-        return float(chosen.mean(dtype=np.float64)), float(chosen.std(dtype=np.float64))
+        unit = _unit(self.extremes())
+        if unit != 1.0:
+            chosen = chosen / unit
+        return unit * float(chosen.mean(dtype=np.float64)), unit * float(chosen.std(dtype=np.float64))
 
 
 class SlabValues:
@@ -127,15 +132,25 @@ class SlabValues:
         return min(low for low, _ in ends), max(high for _, high in ends)
 
     def moments(self, *, foreground: bool = False) -> tuple[float, float]:
-        floor = self.extremes()[0] if foreground else -np.inf
-        if foreground and self.extremes()[1] == floor:
-            floor = -np.inf
-        chosen: Callable[[np.ndarray], np.ndarray] = lambda slab: slab[slab > floor] if foreground else slab  # noqa: E731
+        low, high = self.extremes()
+        floor = low if foreground and low < high else -np.inf
+        unit = _unit((low, high))
+
+        def chosen(slab: np.ndarray) -> np.ndarray:
+            part = slab[slab > floor] if foreground else slab
+            return part if unit == 1.0 else part / unit
+
         sums = [(float(part.sum(dtype=np.float64)), part.size) for part in map(chosen, self.slabs())]
         count = sum(size for _, size in sums)
         mean = sum(total for total, _ in sums) / count
         squares = sum(float(np.square(chosen(slab) - mean, dtype=np.float64).sum()) for slab in self.slabs())
-        return mean, float(np.sqrt(squares / count))
+        return unit * mean, unit * float(np.sqrt(squares / count))
+
+
+def _unit(extremes: tuple[float, float]) -> float:
+    """What values are divided by before they are squared: 1 but where the square would leave double precision."""
+    largest = max(abs(extremes[0]), abs(extremes[1]))
+    return largest if largest > LARGEST_SQUARED else 1.0
 
 
 def sample_step(shape: tuple[int, ...]) -> int:

@@ -169,7 +169,7 @@ def test_segment_anything_is_asked_by_a_press_and_then_kept(study: Study, tmp_pa
     loose = {
         "checkpoint": str(path),
         "points_per_side": 4,
-        "stability_score_thresh": 0.5,
+        "stability_score_thresh": 0.49,  # of no other test: maps are remembered by their settings
         "box_nms_thresh": 0.95,
         "sam_device": "cpu",
     }
