@@ -70,7 +70,8 @@ def normalise(array: np.ndarray, name: str = "percentile", **options: Any) -> No
         count, least = _not_finite(channel)
         ready = _mend(count, least)
         values = ready.finite(channel)
-        found, more = function(WholeValues(values), **options)
+        with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the end of their type
+            found, more = function(WholeValues(values), **options)
         found.apply(values, target)
         notes += _notes(
             number, len(channels), [_said(count, ready.least or 0.0, channel.size) if count else None, more]
@@ -104,7 +105,8 @@ def normalisation_of(
         ) -> Iterable[np.ndarray]:
             return (ready.finite(slab) for slab in of())
 
-        found, more = _NORMALISATIONS[name](SlabValues(shape, finite))
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, more = _NORMALISATIONS[name](SlabValues(shape, finite))
         maps.append(replace(found, least=ready.least))
         size = int(np.prod(shape, dtype=np.int64))
         notes += _notes(number, len(slabs), [_said(count, ready.least or 0.0, size) if count else None, more])

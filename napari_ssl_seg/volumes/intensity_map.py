@@ -143,7 +143,8 @@ class SlabValues:
         sums = [(float(part.sum(dtype=np.float64)), part.size) for part in map(chosen, self.slabs())]
         count = sum(size for _, size in sums)
         mean = sum(total for total, _ in sums) / count
-        squares = sum(float(np.square(chosen(slab) - mean, dtype=np.float64).sum()) for slab in self.slabs())
+        off = (np.subtract(chosen(slab), mean, dtype=np.float64) for slab in self.slabs())
+        squares = sum(float(np.square(part, out=part).sum()) for part in off)
         return unit * mean, unit * float(np.sqrt(squares / count))
 
 
