@@ -71,7 +71,8 @@ def main() -> None:
                 results[name] = json.loads(done.stdout.splitlines()[-1])
             print(name, results[name], file=sys.stderr, flush=True)
         blocks = sum(path.stat().st_size for path in (root / "study" / "cache").rglob("*.blocks"))
-        results["blocks_mib"] = round(blocks / 2**20)
+        if blocks:
+            results["blocks_mib"] = round(blocks / 2**20)
     keep("large_volume", results)
 
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module, function = home.split(":")
         run = getattr(import_module(f"napari_ssl_seg.commands.{module}"), function)
-        result = run(**options)
+        _say(_text(run(**options), as_json))
     except UserError as error:
         if as_json:
             print(json.dumps({"error": str(error)}))
@@ -48,11 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         goes_on = "stopped; `napari-ssl-seg runs STUDY` lists the runs, `resume` goes on"
         print(stopped.args[0] if stopped.args else goes_on, file=sys.stderr)
         return 130
+    return 0
+
+
+def _say(text: str) -> None:
     try:
-        print(_text(result, as_json), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stdout = None  # type: ignore[assignment]
-    return 0
 
 
 def _text(result: dict[str, Any], as_json: bool) -> str:

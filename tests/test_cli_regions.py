@@ -128,7 +128,8 @@ def test_ctrl_c_stops_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.Captu
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    # Where the interrupt met an import, Python ends by the signal itself after `main` has returned: 130 to every shell.
+    assert process.returncode in (130, -signal.SIGINT)
     assert out == ""
     assert "goes on" in err and "Traceback" not in err
     assert not list(folder.rglob("*.claim*"))
