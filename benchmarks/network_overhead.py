@@ -166,6 +166,7 @@ def measure(study: Study, name: str, preset: str, rounds: int, steps: int, devic
                 bare(task, settings, device, *stock(task, spec))
             times.setdefault(way, []).append(np.diff(task.stamps)[SKIPPED:].tolist())
             cpu.setdefault(way, []).append(np.diff(task.cpu)[SKIPPED:].tolist())
+    print({way: [len(r) for r in t] for way, t in times.items()})
     result: dict[str, Any] = {"patch": spec.patch, "batch_size": batch_size}
     for way, table in times.items():
         result[way] = {
