@@ -175,7 +175,7 @@ def explains(levels: torch.Tensor, side: tuple[int, ...], foreground: float) -> 
         if block.min() != block.max():
             return False
         painted += int(block.max() > 0)
-    return painted == math.floor(foreground * math.prod(counts) + 0.5)
+    return abs(painted - foreground * math.prod(counts)) <= 0.5 + 1e-4  # a tie may go either way in single precision
 
 
 def test_grid_sides_and_levels_are_uniform_with_both_bounds():
