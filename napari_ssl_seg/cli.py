@@ -183,7 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--methods",
         required=True,
-        help="comma-separated: scratch, NAME, NAME:KEY=VALUE, NAME:ablation; START+mod: fine-tuned jointly with MOD",
+        help="comma-separated: scratch, NAME, NAME:KEY=VALUE, NAME:ablation; START@NETWORK: on a network of its own;"
+        " START+mod: fine-tuned jointly with MOD",
     )
     compare.add_argument("--cases", type=int, required=True, help="labelled scans to fine-tune on")
     compare.add_argument("--repeats", type=int, default=3, help="label draws and seeds [%(default)s]")

@@ -7,12 +7,12 @@ the train split without their labels, the checkpoint is chosen on the validation
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from napari_ssl_seg.contenders import SCRATCH, joint_options, parse_contenders
 from napari_ssl_seg.errors import RunError, UserError
 from napari_ssl_seg.files import read_json, write_json
 
@@ -24,18 +24,14 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training import Event, Run
 
-SCRATCH = "scratch"
-JOINTLY = re.compile(r"\+(?=\s*[a-z_])")
-"""Between what a method starts from and the method that it is fine-tuned jointly with; not in a number such as 1e+3."""
-
 
 @dataclass(frozen=True)
 class Protocol:
     """What is compared, and how much work each may do. ``None`` leaves a number to the training's own default."""
 
     methods: tuple[str, ...]
-    """``scratch``, names of methods, and variants of them (`napari_ssl_seg.methods.variants`); ``scratch+mod`` is
-    fine-tuned from scratch jointly with MOD, ``simmim+mod`` likewise after SimMIM."""
+    """``scratch``, methods and variants of them, on a network of their own (``scratch@unetr``) or fine-tuned jointly with
+    MOD (``simmim+mod``): see `napari_ssl_seg.contenders`."""
     budgets: tuple[int, ...]
     """Labelled cases to fine-tune on."""
     repeats: int = 3
@@ -112,32 +108,30 @@ def compare_methods(
     (default: one in the study's folder, named after the protocol).
     """
     from napari_ssl_seg.evaluation import evaluate
-    from napari_ssl_seg.methods.variants import expand_ablations, split_variant
+    from napari_ssl_seg.methods.variants import split_variant
     from napari_ssl_seg.training import finetune, predict, pretrain
 
     ledger = _Ledger(progress_file or study.folder / "cache" / "comparison.json", protocol)
-    common: dict[str, Any] = {
-        "network": protocol.network,
-        "preset": protocol.preset,
-        "dims": protocol.dims,
-        "device": protocol.device,
-    }
-    methods = expand_ablations(protocol.methods)
-    starts = {method: JOINTLY.split(method)[0].strip() for method in methods}
-    asked = {start: split_variant(start) for start in starts.values() if start != SCRATCH}
-    beside = {method: joint_options(method, protocol) for method in methods}
+    contenders = parse_contenders(protocol.methods)
+    beside = {contender: joint_options(contender, protocol.method_settings) for contender in contenders}
     entries, chosen = [], []
     for repeat in range(protocol.repeats):
-        for method in methods:
+        for contender in contenders:
+            common: dict[str, Any] = {
+                "network": contender.network or protocol.network,
+                "preset": protocol.preset,
+                "dims": protocol.dims,
+                "device": protocol.device,
+            }
+            method = contender.text
             parent: Run | None = None
-            start_from = starts[method]
-            if start_from != SCRATCH:
-                name, settings = asked[start_from]
+            if contender.pretraining is not None:
+                name, settings = split_variant(contender.start)
                 seed = repeat if protocol.pretrain_every_repeat else 0
                 parent = yield from ledger.run(
                     study,
-                    f"pretrain {start_from} {seed}",
-                    lambda name=name, settings=settings, seed=seed: pretrain(
+                    f"pretrain {contender.pretraining} {seed}",
+                    lambda name=name, settings=settings, seed=seed, common=common: pretrain(
                         study,
                         method=name,
                         iterations=protocol.pretrain_iterations,
@@ -149,7 +143,7 @@ def compare_methods(
                 )
             for budget in protocol.budgets:
                 start = time.monotonic()
-                inherited = beside[method] | (common if parent is None else {"device": protocol.device})
+                inherited = beside[contender] | (common if parent is None else {"device": protocol.device})
                 run = yield from ledger.run(
                     study,
                     f"finetune {method} {budget} {repeat}",
@@ -171,26 +165,6 @@ def compare_methods(
                 chosen.append(run)
     table = yield from evaluate(study, chosen, split="test")
     return Outcome(tuple(entries), table)
-
-
-def joint_options(method: str, protocol: Protocol) -> dict[str, Any]:
-    """Arguments of `training.finetune` for a method written as ``START+JOINT``; none where it is fine-tuned alone.
-
-    Raises
-    ------
-    UserError
-        When the joint method does not exist, or cannot be trained so.
-    """
-    from napari_ssl_seg.methods.variants import split_variant
-    from napari_ssl_seg.training.joint_planning import joint_method
-
-    _, *joint = JOINTLY.split(method, maxsplit=1)
-    if not joint:
-        return {}
-    name, own = split_variant(joint[0].strip())
-    settings = {**protocol.method_settings.get(name, {}), **own}
-    joint_method(name, settings)
-    return {"joint": name, "settings": settings}
 
 
 def write_comparison_report(study: Study, protocol: Protocol, outcome: Outcome, folder: Path) -> Path:
