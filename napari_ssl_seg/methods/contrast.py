@@ -40,6 +40,34 @@ def batch_loss(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """NT-Xent (SimCLR, eq. 1): each of the 2B views has to find its partner among the 2B - 1 others, by cosine.
+
+    Parameters
+    ----------
+    first, second
+        (B, D), the i-th of one being another view of the i-th of the other; of any length.
+
+    Returns
+    -------
+    Tensor
+        The mean over the 2B views; ``log(2B - 1)`` where all are alike, 0 for a batch of one, which has no negatives.
+    """
+    views = F.normalize(torch.cat((first, second)).float(), dim=1)
+    logits = dot_products(views, views) / temperature
+    itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+    partners = torch.arange(len(views), device=views.device).roll(len(first))
+    return F.cross_entropy(logits.masked_fill(itself, float("-inf")), partners)
+
+
+def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
+    """``-mean cos(p, z)`` over the batch (SimSiam, eq. 1); of (..., D) each. From -1, alike, to 1.
+
+    ``2 + 2 * negative_cosine(p, z)`` is BYOL's squared distance of unit vectors (its eq. 2).
+    """
+    return -F.cosine_similarity(predictions.float(), targets.float(), dim=-1).mean()
+
+
 def dot_products(first: Tensor, second: Tensor) -> Tensor:
     """(..., N, D) and (..., M, D) to (..., N, M), in float32: halves would be off by as much as small temperatures tell apart."""
     with torch.autocast(first.device.type, enabled=False):

@@ -12,6 +12,8 @@ from napari_ssl_seg.methods.contrast import (
     PooledEncoder,
     batch_loss,
     follow,
+    negative_cosine,
+    nt_xent,
     queue_loss,
 )
 from napari_ssl_seg.networks import build_network
@@ -34,6 +36,37 @@ def test_worked_numbers():
     identity = torch.eye(2)
     assert float(batch_loss(identity, identity, 1.0)) == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-6)
     assert float(batch_loss(one, one, 0.07)) == 0.0
+
+
+X = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [-1.0, 0.0, 2.0]])
+Y = torch.tensor([[1.0, 2.0, 2.0], [3.0, 5.0, 7.0], [0.0, -1.0, 2.0]])
+"""Values of these were taken from lightly 1.6.0."""
+
+
+def test_nt_xent():
+    assert float(nt_xent(X, Y, 0.1)) == pytest.approx(0.8010001, abs=1e-6)
+    identity = torch.eye(2)
+    assert float(nt_xent(identity, identity, 0.5)) == pytest.approx(0.2395448, abs=1e-6)
+    alike = torch.ones(2, 4)
+    assert float(nt_xent(alike, alike, 0.5)) == pytest.approx(math.log(3), abs=1e-6)
+    assert float(nt_xent(X, Y, 0.1)) == pytest.approx(float(nt_xent(Y, 3 * X, 0.1)), abs=1e-6)
+    assert float(nt_xent(X[:1], Y[:1], 0.1)) == 0.0
+
+
+def test_nt_xent_against_a_slow_reference():
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 4, 6)
+    views, total = F.normalize(torch.cat((first, second)), dim=1), 0.0
+    for i, view in enumerate(views):
+        others = [math.exp(float(view @ other) / 0.3) for j, other in enumerate(views) if j != i]
+        total -= math.log(math.exp(float(view @ views[(i + 4) % 8]) / 0.3) / sum(others))
+    assert float(nt_xent(first, second, 0.3)) == pytest.approx(total / 8, rel=1e-5)
+
+
+def test_negative_cosine():
+    assert float(negative_cosine(X, Y)) == pytest.approx(-0.9227176, abs=1e-6)
+    byol = 2 + 2 * negative_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+    assert float(byol) == pytest.approx(0.5857864, abs=1e-6)
 
 
 def test_both_losses_against_a_slow_reference():
