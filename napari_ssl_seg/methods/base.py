@@ -7,7 +7,7 @@ the loss compares with, and the views that show both: the trainer and the inspec
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from napari_ssl_seg.anatomy.matching import Match, PointMatcher
     from napari_ssl_seg.networks.spec import NetworkSpec
     from napari_ssl_seg.pretext.crop import RegionCut
     from napari_ssl_seg.study import Study
@@ -43,11 +44,29 @@ class Needs:
 
     partner: bool = False
     """A second patch of another scan, for each patch (Volume Fusion, FDAS)."""
+    matched: bool = False
+    """That second patch shows the same part of the body: it lies around the point that matches the middle of the first
+    (Alice). Where nobody prepared a matcher it is any patch."""
     regions: bool = False
     """An integer map of regions on the same grid (FDAS, LRC)."""
     companions: int = 0
     """How many other patches the inspector puts beside the one it shows, for methods that compare or mix the patches of a
     batch (FDAS); the trainer's batches have theirs anyway."""
+
+    @property
+    def paired(self) -> bool:
+        """Whether each patch comes with one of another scan."""
+        return self.partner or self.matched
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The slices of a patch, zoomed out in plane until the whole scan is in view; of the patch's own shape."""
+
+    image: Tensor
+    """(B, C, *spatial)."""
+    box: Tensor
+    """(B, 1, 2 * dims): where the patch lies in it, start and stop of each axis."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +77,10 @@ class Batch:
     the index (z, y, x) of the patch's first voxel in its scan (it may be negative where the patch was padded).
     ``regions`` is int64 (B, *spatial): 1, 2 ... by descending area in the slice, 0 where there is none, -1 outside the scan;
     ``submasks`` is likewise what the regions were before they were merged, where a method merges them.
+
+    Where the partners are matched crops, ``points`` holds the middle voxel (z, y, x) of each patch in its scan,
+    ``partner_points`` that of its partner, and ``matches`` what the matcher said; ``draws`` counts the points that were tried
+    until one was accepted.
     """
 
     image: Tensor
@@ -67,6 +90,13 @@ class Batch:
     partner_ids: tuple[str, ...] = ()
     regions: Tensor | None = None
     submasks: Tensor | None = None
+    partner_origins: tuple[tuple[int, int, int], ...] = ()
+    points: tuple[tuple[int, int, int], ...] = ()
+    partner_points: tuple[tuple[int, int, int], ...] = ()
+    matches: tuple[Match, ...] = ()
+    draws: tuple[int, ...] = ()
+    surroundings: tuple[Surroundings, Surroundings] | None = None
+    """Of patch and partner, for the inspector only."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -74,14 +104,19 @@ class Batch:
         def move(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        return Batch(
+        around = self.surroundings
+        return replace(
+            self,
             image=self.image.to(device, non_blocking=True),
-            case_ids=self.case_ids,
-            origins=self.origins,
             partner=move(self.partner),
-            partner_ids=self.partner_ids,
             regions=move(self.regions),
             submasks=move(self.submasks),
+            surroundings=None
+            if around is None
+            else (
+                Surroundings(around[0].image.to(device), around[0].box.to(device)),
+                Surroundings(around[1].image.to(device), around[1].box.to(device)),
+            ),
         )
 
 
@@ -136,6 +171,8 @@ class Prepared:
     """The region maps of a case, read slice by slice; None for a case that has none (yet)."""
     submasks_of: Callable[[str], RegionCut | None] | None = None
     """The same before they were merged."""
+    matcher: PointMatcher | None = None
+    """Who finds a point of one scan in another one, for matched crops."""
     warnings: tuple[str, ...] = ()
     """Sentences that the user should see."""
     facts: Mapping[str, Any] = field(default_factory=dict)

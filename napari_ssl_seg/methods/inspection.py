@@ -100,7 +100,7 @@ def inspect(
     depth = study.case(case_id).shape[0]
     index = depth // 2 if slice_index is None else slice_index
     needs = method.needs
-    others = [case.id for case in study.cases(split="train")] if needs.partner or needs.companions else []
+    others = [case.id for case in study.cases(split="train")] if needs.paired or needs.companions else []
     prepared = Prepared(method)
     if 0 <= index < depth:  # otherwise the batch says so
         prepared = method.prepare_slice(study, case_id, index)

@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_ssl_seg.errors import StudyError
-from napari_ssl_seg.methods.base import Batch
+from napari_ssl_seg.methods.base import Batch, Surroundings
 from napari_ssl_seg.pretext.crop import OUTSIDE, Contrast, Crop, centred_start, crop, random_start
+from napari_ssl_seg.pretext.matched import (
+    MATCH_REDRAWS,
+    Partner,
+    find_partner,
+    middle_of,
+    possible_starts,
+    zoomed_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
+    from napari_ssl_seg.anatomy.matching import PointMatcher
     from napari_ssl_seg.methods.base import Needs, Prepared
     from napari_ssl_seg.networks.spec import NetworkSpec
     from napari_ssl_seg.pretext.crop import RegionCut
@@ -81,7 +90,8 @@ def sample_batch(
         Gives ``dims``, ``patch`` and ``in_channels``.
     needs
         What the method's samples must carry. A partner is a patch of another case; where there is only one case,
-        another patch of it.
+        another patch of it. A matched one shows the same part of the body (`pretext.matched`); with only one case, the
+        very same patch.
     seed, step
         What the batch is a function of.
     purpose
@@ -89,7 +99,7 @@ def sample_batch(
     flip_axes
         Axes (0 = z, 1 = y, 2 = x) that are mirrored in half of the patches. None by default: left and right differ.
     prepared
-        For methods that need regions: where those of each case are.
+        For methods that need regions or matched crops: where those of each case are, who matches.
 
     Raises
     ------
@@ -98,18 +108,25 @@ def sample_batch(
     """
     if not case_ids:
         raise StudyError("there is no scan to draw from; add scans to the train split")
-    crops, partners, names, partner_names = [], [], [], []
+    crops, partners, names, partner_names, pairs = [], [], [], [], []
+    matcher = prepared.matcher if prepared is not None and needs.matched else None
     for index in range(batch_size):
         position = epoch_position(len(case_ids), seed, step * batch_size + index)
         rng = np.random.default_rng((_nonnegative(seed), step, index, _PATCH))
-        crops.append(_draw(study, case_ids[position], spec, rng, purpose, flip_axes, prepared))
         names.append(case_ids[position])
-        if needs.partner:
-            rng = np.random.default_rng((_nonnegative(seed), step, index, _PARTNER))
-            other = partner_position(len(case_ids), position, rng)
-            partners.append(_draw(study, case_ids[other], spec, rng, purpose, flip_axes, None))
-            partner_names.append(case_ids[other])
-    return _collate(crops, names, partners, partner_names, needs)
+        if needs.paired:
+            other_rng = np.random.default_rng((_nonnegative(seed), step, index, _PARTNER))
+            partner_names.append(case_ids[partner_position(len(case_ids), position, other_rng)])
+        if matcher is not None:
+            ids = (names[-1], partner_names[-1])
+            pairs.append(_pair(study, ids, spec, rng, purpose, matcher))
+            crops.append(_cut_at(study, ids[0], spec, pairs[-1].start, purpose, prepared))
+            partners.append(_cut_at(study, ids[1], spec, pairs[-1].partner_start, purpose, None))
+            continue
+        crops.append(_draw(study, names[-1], spec, rng, purpose, flip_axes, prepared))
+        if needs.paired:
+            partners.append(_draw(study, partner_names[-1], spec, other_rng, purpose, flip_axes, None))
+    return _collate(crops, names, partners, partner_names, needs, pairs=pairs)
 
 
 def batch_at(
@@ -135,7 +152,7 @@ def batch_at(
     case_ids
         Cases that these may come from; without any, they are other patches of the same case.
     prepared
-        For methods that need regions: where those of the case are. Companions without any count as one whole.
+        For methods that need regions or matched crops: where those of the case are, who matches. Companions without any count as one whole.
 
     Raises
     ------
@@ -155,13 +172,21 @@ def batch_at(
         rng = np.random.default_rng((_nonnegative(seed), 0, index, _COMPANION))
         names.append(others[int(rng.integers(len(others)))])
         crops.append(_draw(study, names[-1], spec, rng, purpose, (), prepared))
-    partners, partner_names = [], []
-    if needs.partner:
+    partners, partner_names, pairs = [], [], []
+    around = None
+    if needs.paired:
         rng = np.random.default_rng((_nonnegative(seed), 0, 0, _PARTNER))
         donor = others[int(rng.integers(len(others)))]
-        partners.append(_draw(study, donor, spec, rng, purpose, (), None))
         partner_names.append(donor)
-    return _collate(crops, names, partners, partner_names, needs, lenient=True)
+        if needs.matched and prepared is not None and prepared.matcher is not None:
+            pairs.append(find_partner(prepared.matcher, case_id, donor, start, _patch_3d(spec)))
+            partners.append(_cut_at(study, donor, spec, pairs[0].partner_start, purpose, None))
+        else:
+            partners.append(_draw(study, donor, spec, rng, purpose, (), None))
+        if needs.matched:
+            places = ((case_id, start), (donor, partners[0].start))
+            around = tuple(_surroundings(study, name, spec, at, purpose) for name, at in places)
+    return _collate(crops, names, partners, partner_names, needs, lenient=True, pairs=pairs, around=around)
 
 
 def epoch_position(cases: int, seed: int, drawn: int) -> int:
@@ -191,12 +216,65 @@ def _draw(
 ) -> Crop:
     array = _scan_array(study, case_id, spec, purpose)
     patch, contrast = _patch_3d(spec), Contrast.of(array)
+    start = _place(array, patch, contrast, rng)
+    drawn = crop(array, start, patch, fill=contrast.floor, **_maps(prepared, case_id))
+    return _squeeze(drawn.flipped([axis for axis in flip_axes if rng.random() < 0.5]), spec)
+
+
+def _place(
+    array: np.ndarray, patch: tuple[int, int, int], contrast: Contrast, rng: np.random.Generator
+) -> tuple[int, int, int]:
     for _ in range(REDRAWS):
         start = random_start(array.shape[1:], patch, rng)
         if not contrast.is_empty(array, start, patch):
             break
-    drawn = crop(array, start, patch, fill=contrast.floor, **_maps(prepared, case_id))
-    return _squeeze(drawn.flipped([axis for axis in flip_axes if rng.random() < 0.5]), spec)
+    return start
+
+
+def _pair(
+    study: PatchSource,
+    case_ids: tuple[str, str],
+    spec: NetworkSpec,
+    rng: np.random.Generator,
+    purpose: str,
+    matcher: PointMatcher,
+) -> Partner:
+    """A patch drawn as any other, and where its partner lies; drawn anew while the match is not accepted."""
+    array = _scan_array(study, case_ids[0], spec, purpose)
+    patch, contrast = _patch_3d(spec), Contrast.of(array)
+    return find_partner(
+        matcher,
+        *case_ids,
+        _place(array, patch, contrast, rng),
+        patch,
+        redraw=lambda: _place(array, patch, contrast, rng),
+        most=min(MATCH_REDRAWS, possible_starts(array.shape[1:], patch)),
+    )
+
+
+def _cut_at(
+    study: PatchSource,
+    case_id: str,
+    spec: NetworkSpec,
+    start: tuple[int, int, int],
+    purpose: str,
+    prepared: Prepared | None,
+) -> Crop:
+    array = _scan_array(study, case_id, spec, purpose)
+    cut = crop(array, start, _patch_3d(spec), fill=Contrast.of(array).floor, **_maps(prepared, case_id))
+    return _squeeze(cut, spec)
+
+
+def _surroundings(
+    study: PatchSource, case_id: str, spec: NetworkSpec, start: tuple[int, int, int], purpose: str
+) -> Surroundings:
+    import torch
+
+    array = _scan_array(study, case_id, spec, purpose)
+    image, box = zoomed_out(array, start, _patch_3d(spec), fill=Contrast.of(array).floor)
+    if spec.dims == 2:
+        image, box = image[:, 0], box[[1, 2, 4, 5]]
+    return Surroundings(torch.from_numpy(image)[None], torch.from_numpy(box)[None, None])
 
 
 def _maps(prepared: Prepared | None, case_id: str) -> dict[str, RegionCut | None]:
@@ -234,6 +312,8 @@ def _collate(
     needs: Needs,
     *,
     lenient: bool = False,
+    pairs: Sequence[Partner] = (),
+    around: Any = None,
 ) -> Batch:
     """``lenient``: patches after the first may lack regions; they count as lying outside every one."""
     import torch
@@ -251,6 +331,8 @@ def _collate(
         absent = np.full_like(maps[0], OUTSIDE)
         return torch.from_numpy(np.stack([absent if map_ is None else map_ for map_ in maps]))
 
+    sides = crops[0].image.shape[1:]
+    size = (1, *sides) if len(sides) == 2 else sides
     regions = stack_maps([cut.regions for cut in crops]) if needs.regions else None
     if needs.regions and regions is None:
         raise StudyError("this method needs regions and some scans have none; make them first")
@@ -262,6 +344,12 @@ def _collate(
         partner_ids=tuple(partner_names),
         regions=regions,
         submasks=stack_maps([cut.submasks for cut in crops]) if needs.regions else None,
+        partner_origins=tuple(cut.start for cut in partners),
+        points=tuple(middle_of(pair.start, size) for pair in pairs),
+        partner_points=tuple(middle_of(pair.partner_start, size) for pair in pairs),
+        matches=tuple(pair.match for pair in pairs),
+        draws=tuple(pair.draws for pair in pairs),
+        surroundings=around,
     )
 
 
