@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_ssl_seg.pretext.augment import AugmentationSettings, AugmentedView, two_views, view_of
     from napari_ssl_seg.pretext.bezier import apply_curves, curve_tables, sample_curves
     from napari_ssl_seg.pretext.fusion import Boxes, fuse, paint_levels, sample_boxes, sample_grid
     from napari_ssl_seg.pretext.masks import block_mask, block_statistics, choose_blocks, fit_block, masked_count
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "AugmentationSettings": "augment",
+    "AugmentedView": "augment",
     "Boxes": "fusion",
     "apply_curves": "bezier",
     "batch_at": "sampling",
@@ -53,8 +56,12 @@ _HOMES = {
     "sample_swaps": "shuffling",
     "shuffle_within": "shuffling",
     "take_voxels": "shuffling",
+    "two_views": "augment",
+    "view_of": "augment",
 }
 __all__ = [
+    "AugmentationSettings",
+    "AugmentedView",
     "Boxes",
     "apply_curves",
     "batch_at",
@@ -83,6 +90,8 @@ __all__ = [
     "sample_swaps",
     "shuffle_within",
     "take_voxels",
+    "two_views",
+    "view_of",
 ]
 
 
