@@ -25,6 +25,8 @@ _CLASSES = {
     "fdas": ("napari_ssl_seg.methods.fdas", "FDAS"),
     "lrc": ("napari_ssl_seg.methods.lrc", "LRC"),
     "mod": ("napari_ssl_seg.methods.mod", "MOD"),
+    "rotation": ("napari_ssl_seg.methods.rotation", "Rotation"),
+    "relative_location": ("napari_ssl_seg.methods.relative_location", "RelativeLocation"),
 }
 
 

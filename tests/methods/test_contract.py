@@ -20,13 +20,14 @@ EVERY = [
 ]
 
 
-PARTIAL = {"mae", "mod"}
+PARTIAL = {"mae", "mod", "rotation", "relative_location", "voco", "swin_unetr_pretext"}
 """Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
 
 
 def prepared(name: str, dims: int, channels: int):
     method = settled(name)
     spec = small_spec(dims, channels, method)
+    method = method.on_network(spec)
     study = small_study(channels=channels)
     made = fake_prepared(method, study)
     return method, spec, sample_batch(study, list(study.scans), spec, method.needs, 2, 0, 0, prepared=made)

@@ -61,7 +61,7 @@ def test_what_is_shown_is_what_pretext_returns(name, dims):
         case_ids=list(study.scans),
         prepared=fake_prepared(method, study),
     )
-    expected = method.pretext(batch, generator_for(5, 0))
+    expected = method.on_network(spec).pretext(batch, generator_for(5, 0))
     assert torch.equal(shown.pretext.inputs, expected.inputs)
     assert [view.name for view in shown.views] == [view.name for view in expected.views]
     for view in shown.views:
