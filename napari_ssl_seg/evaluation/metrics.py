@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair, union_maps
-from napari_ssl_seg.evaluation.surfaces import surface_distances
+from napari_ssl_seg.evaluation.engine import measure
+from napari_ssl_seg.evaluation.pairs import union_maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    from napari_ssl_seg.evaluation.engine import Measured
 
 NAN = float("nan")
 TOLERANCE_MM = 2.0
@@ -99,17 +101,11 @@ def score(
             label: score(*union, spacing, (1,), names, tolerance=tolerance)[1]
             for label, union in union_maps(pred, ref, unions)
         }
-    pair = prepare_pair(pred, ref, spacing, labels)
-    counts = count_labels(pair)
-    distances = {}
-    if DISTANCE_METRICS.intersection(names):
-        distances = {found.label_index: (found.from_pred, found.from_ref) for found in surface_distances(pair)}
-    voxel = float(np.prod(pair.spacing))
+    measured = measure(pred, ref, spacing, labels, tolerance=tolerance, **needs(names))
+    values, notes = metric_tables(measured, names)
     return {
-        label: measure(
-            [int(part[index]) for part in counts], voxel, distances.get(index), metrics=names, tolerance=tolerance
-        )
-        for index, label in enumerate(pair.labels)
+        label: {**{name: float(values[name][0, column]) for name in names}, "note": str(notes[0, column])}
+        for column, label in enumerate(measured.labels)
     }
 
 
@@ -122,48 +118,62 @@ def check_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def measure(
-    counts: Sequence[int],
-    voxel_mm3: float,
-    distances: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-    *,
-    metrics: Sequence[str],
-    tolerance: float = TOLERANCE_MM,
-) -> dict[str, float | str]:
-    """The metrics of one label from its counts and surface distances; NaN and a note where one side is empty.
+def needs(metrics: Sequence[str]) -> dict[str, bool]:
+    """What `engine.measure` has to do for these metrics."""
+    return {"want": bool(DISTANCE_METRICS.intersection(metrics)), "keep": "hd95" in metrics}
 
-    Parameters
-    ----------
-    counts
-        Voxels of the prediction, of the reference, of both.
-    voxel_mm3
-        Volume of a voxel.
-    distances
-        mm, from the prediction's surface and from the reference's; None where one is empty or no metric needs them.
+
+def metric_tables(
+    measured: Measured, metrics: Sequence[str]
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.str_]]:
+    """The metrics of every unit (slice, or the volume) and label, and why a value is not defined.
+
+    Returns
+    -------
+    values, notes
+        By metric (units, labels), NaN where one side is empty; (units, labels), empty where both sides have voxels.
     """
-    n_pred, n_ref, n_both = counts
-    note = outcome(n_pred, n_ref)
-    values: dict[str, float] = dict.fromkeys(METRICS, NAN)
-    if note != ABSENT:
-        values["dice"] = 2 * n_both / (n_pred + n_ref)
-        values["iou"] = n_both / (n_pred + n_ref - n_both)
-        values["volume_difference"] = (n_pred - n_ref) * voxel_mm3 / 1000
-        values["nsd"] = 0.0  # where one side is empty: no surface voxel has a partner
-        if n_ref:
-            values["volume_difference_relative"] = (n_pred - n_ref) / n_ref
-    if note == "" and distances is not None:
-        pooled = np.concatenate(distances)
-        values["assd"] = float(pooled.mean())
-        values["hd"] = float(pooled.max())
-        if "hd95" in metrics:
-            values["hd95"] = float(np.percentile(pooled, 95))
-        # A distance that equals the tolerance counts, whatever rounding did to it.
-        values["nsd"] = float(np.count_nonzero(pooled <= tolerance * (1 + 1e-9)) / pooled.size)
-    return {**{name: values[name] for name in metrics}, "note": note}
+    pred, ref, both = (part.astype(float) for part in (measured.pred, measured.ref, measured.both))
+    voxel, number = float(np.prod(measured.spacing)), measured.number
+    values: dict[str, NDArray[np.float64]] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name in metrics:
+            if name == "dice":
+                table = 2 * both / (pred + ref)
+            elif name == "iou":
+                table = both / (pred + ref - both)
+            elif name == "volume_difference":
+                table = np.where(pred + ref > 0, (pred - ref) * voxel / 1000, NAN)
+            elif name == "volume_difference_relative":
+                table = np.where(ref > 0, (pred - ref) / ref, NAN)
+            elif name == "assd":
+                table = np.where(number > 0, measured.total / number, NAN)
+            elif name == "hd":
+                table = np.where(number > 0, measured.largest, NAN)
+            elif name == "hd95":
+                table = percentile(measured, 95)
+            else:  # where one side is empty no surface voxel has a partner
+                table = np.where(number > 0, measured.within / number, np.where(pred + ref > 0, 0.0, NAN))
+            values[name] = table
+    notes = np.full(pred.shape, "", dtype="U32")
+    notes[(pred == 0) & (ref == 0)] = ABSENT
+    notes[(pred == 0) & (ref > 0)] = MISSED
+    notes[(pred > 0) & (ref == 0)] = FALSE_ALARM
+    return values, notes
 
 
-def outcome(n_pred: int, n_ref: int) -> str:
-    """Why a value is not defined; empty where both sides have voxels."""
-    if n_pred and n_ref:
-        return ""
-    return MISSED if n_ref else FALSE_ALARM if n_pred else ABSENT
+def percentile(measured: Measured, percent: float) -> NDArray[np.float64]:
+    """(units, labels): a percentile of the distances of each, interpolated linearly; NaN where there are none."""
+    if measured.distances is None or measured.groups is None:
+        return np.full(measured.number.shape, NAN)
+    order = np.lexsort((measured.distances, measured.groups))
+    ordered = measured.distances[order]
+    number = measured.number.ravel()
+    known = np.flatnonzero(number)
+    begins = (np.cumsum(number) - number)[known]
+    at = percent / 100 * (number[known] - 1)
+    below = np.floor(at).astype(np.int64)
+    low, high = ordered[begins + below], ordered[begins + np.minimum(below + 1, number[known] - 1)]
+    found = np.full(number.shape, NAN)
+    found[known] = low + (at - below) * (high - low)
+    return found.reshape(measured.number.shape)

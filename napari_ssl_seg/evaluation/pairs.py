@@ -57,6 +57,24 @@ def prepare_pair(
     UserError
         When the shapes differ, or either holds NaN, fractions or negative values, or the spacing is not positive.
     """
+    first, second, steps = checked_maps(pred, ref, spacing)
+    shape, box = first.shape, _box(first, second)
+    first, second = first[box], second[box]
+    wanted = present_labels(first, second) if labels is None else check_labels(labels)
+    return LabelPair(
+        pred=_renumber(first, wanted),
+        ref=_renumber(second, wanted),
+        labels=wanted,
+        spacing=steps,
+        shape=shape,
+        offset=tuple(part.start for part in box),
+    )
+
+
+def checked_maps(
+    pred: ArrayLike, ref: ArrayLike, spacing: Sequence[float] | float
+) -> tuple[NDArray[Any], NDArray[Any], tuple[float, ...]]:
+    """Two label maps as whole numbers from 0, and the spacing by axis; raises UserError as `prepare_pair` does."""
     first, second = np.asarray(pred), np.asarray(ref)
     if first.shape != second.shape:
         raise UserError(
@@ -67,19 +85,15 @@ def prepare_pair(
         raise UserError(f"label maps have 2 or 3 axes, these have {first.ndim} (shape {first.shape}); give one channel")
     first, second = whole_numbers(first, "the prediction"), whole_numbers(second, "the reference")
     steps = check_spacing(spacing, first.ndim)
-    shape, box = first.shape, _box(first, second)
-    first, second = first[box], second[box]
-    wanted = present_labels(first, second) if labels is None else tuple(dict.fromkeys(int(value) for value in labels))
+    return first, second, steps
+
+
+def check_labels(labels: Sequence[int]) -> tuple[int, ...]:
+    """Label values without repeats; raises UserError for one that is below 1."""
+    wanted = tuple(dict.fromkeys(int(value) for value in labels))
     if any(value <= 0 for value in wanted):
         raise UserError(f"labels to score are 1 or larger, not {wanted}; 0 is the background")
-    return LabelPair(
-        pred=_renumber(first, wanted),
-        ref=_renumber(second, wanted),
-        labels=wanted,
-        spacing=steps,
-        shape=shape,
-        offset=tuple(part.start for part in box),
-    )
+    return wanted
 
 
 def union_maps(

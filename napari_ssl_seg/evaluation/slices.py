@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.evaluation.metrics import (
-    ABSENT,
-    DISTANCE_METRICS,
-    METRICS,
-    TOLERANCE_MM,
-    check_metrics,
-    measure,
-)
-from napari_ssl_seg.evaluation.pairs import count_labels, prepare_pair, union_maps
-from napari_ssl_seg.evaluation.surfaces import surface_distances
+from napari_ssl_seg.evaluation.engine import measure
+from napari_ssl_seg.evaluation.metrics import METRICS, TOLERANCE_MM, check_metrics, metric_tables, needs
+from napari_ssl_seg.evaluation.pairs import union_maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,27 +141,6 @@ def score_slices(
             notes=np.concatenate([part.notes for part in parts], axis=1),
             axis=axis,
         )
-    pair = prepare_pair(pred, ref, spacing, labels)
-    counts = count_labels(pair, axis)
-    distances = {}
-    if DISTANCE_METRICS.intersection(names):
-        distances = {
-            (found.slice_index, found.label_index): (found.from_pred, found.from_ref)
-            for found in surface_distances(pair, slice_axis=axis)
-        }
-    shape = (pair.shape[axis], len(pair.labels))
-    values = {name: np.full(shape, np.nan) for name in names}
-    notes = np.full(shape, ABSENT, dtype="U32")
-    voxel, start = float(np.prod(pair.spacing)), pair.offset[axis]
-    for row, column in np.argwhere((counts[0] > 0) | (counts[1] > 0)).tolist():
-        measured = measure(
-            [int(part[row, column]) for part in counts],
-            voxel,
-            distances.get((row, column)),
-            metrics=names,
-            tolerance=tolerance,
-        )
-        for name in names:
-            values[name][start + row, column] = measured[name]
-        notes[start + row, column] = measured["note"]
-    return SliceTable(labels=pair.labels, metrics=names, values=values, notes=notes, axis=axis)
+    measured = measure(pred, ref, spacing, labels, axis=axis, tolerance=tolerance, **needs(names))
+    values, notes = metric_tables(measured, names)
+    return SliceTable(labels=measured.labels, metrics=names, values=values, notes=notes, axis=axis)

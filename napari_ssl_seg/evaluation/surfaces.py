@@ -1,4 +1,6 @@
-"""Surface voxels, and how far each lies from the other surface: the one place where distances are computed.
+"""Surface voxels, and how far each lies from the other surface, by k-d trees: for computers on which numba does not run.
+
+The compiled loops (`kernels`) give the same, several times as fast; each is the other's test.
 
 A surface voxel of a label is a voxel of it that has, among its neighbours by face (6 in a volume, 4 in a slice), one that is
 not of the label or lies outside the image. Distances go from voxel centre to voxel centre, in mm. This is MedPy's
@@ -32,6 +34,8 @@ class SurfaceDistances:
     label_index: int
     from_pred: NDArray[np.float64]
     from_ref: NDArray[np.float64]
+    at_ref: tuple[NDArray[np.int64], ...]
+    """Voxels of the pair's box, by axis, that ``from_ref`` starts from."""
 
 
 def surface_distances(pair: LabelPair, slice_axis: int | None = None) -> Iterator[SurfaceDistances]:
@@ -55,12 +59,16 @@ def surface_distances(pair: LabelPair, slice_axis: int | None = None) -> Iterato
     ]
     for key in np.intersect1d(groups[0].keys, groups[1].keys).tolist():
         (points, same), (others, same_too) = groups[0].at(key), groups[1].at(key)
-        where = np.asarray(key, dtype=np.int64)
+        slice_index, label_index = divmod(key, len(pair.labels))
+        at_ref = list(others.astype(np.int64).T)
+        if slice_axis is not None:
+            at_ref.insert(slice_axis, np.full(len(others), slice_index))
         yield SurfaceDistances(
-            slice_index=int(where // len(pair.labels)),
-            label_index=int(where % len(pair.labels)),
+            slice_index=slice_index,
+            label_index=label_index,
             from_pred=_to_nearest(points * spacing, same, others * spacing),
             from_ref=_to_nearest(others * spacing, same_too, points * spacing),
+            at_ref=tuple(at_ref),
         )
 
 

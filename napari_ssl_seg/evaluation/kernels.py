@@ -1,0 +1,369 @@
+"""The loops over voxels and surface voxels, compiled by numba. Import this only where scores are made: it loads numba.
+
+Arrays are C-contiguous (planes, rows, columns). With ``flat`` every plane is an image of its own; otherwise the planes are
+one volume. A *place* is an index into a map that is padded on all sides, so that a walk needs no look at the edges.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_ssl_seg.evaluation.compiling import compiled
+
+BLOCK = 64
+"""Voxels that are looked at together for anything but background."""
+NOT_FOUND, NO_PARTNER = -1.0, -2.0
+FEW = 32
+"""A label of which more voxels than this, and more than half, walk in vain is walked no further."""
+
+
+@compiled
+def survey(first, second, seen_first, seen_second):
+    """Which values occur, the box outside which both are 0 ((low, high) for each axis), and voxels that are not 0."""
+    planes, rows, columns = first.shape
+    box = np.array([planes, 0, rows, 0, columns, 0])
+    filled = 0
+    for z in range(planes):
+        for y in range(rows):
+            a, b = first[z, y], second[z, y]
+            for start in range(0, columns, BLOCK):
+                stop = min(start + BLOCK, columns)
+                any_value = a[start] | b[start]
+                for x in range(start, stop):
+                    any_value |= a[x] | b[x]
+                if any_value == 0:
+                    continue
+                for x in range(start, stop):
+                    if a[x] | b[x]:
+                        seen_first[a[x]] = True
+                        seen_second[b[x]] = True
+                        box[4] = min(box[4], x)
+                        box[5] = max(box[5], x + 1)
+                        filled += 1
+                box[0] = min(box[0], z)
+                box[1] = z + 1
+                box[2] = min(box[2], y)
+                box[3] = max(box[3], y + 1)
+    return box, filled
+
+
+@compiled
+def _is_surface(labels, z, y, x, flat):
+    planes, rows, columns = labels.shape
+    value = labels[z, y, x]
+    if x == 0 or x == columns - 1 or labels[z, y, x - 1] != value or labels[z, y, x + 1] != value:
+        return True
+    if y == 0 or y == rows - 1 or labels[z, y - 1, x] != value or labels[z, y + 1, x] != value:
+        return True
+    if flat:
+        return False
+    return z == 0 or z == planes - 1 or labels[z - 1, y, x] != value or labels[z + 1, y, x] != value
+
+
+@compiled
+def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, first_map, second_map, places, others):
+    """Count every label and find its surface voxels; returns how many the prediction has, and the reference."""
+    row = box[5] - box[4] + 2 * padding[2]
+    plane = row * (box[3] - box[2] + 2 * padding[1])
+    n_first = n_second = 0
+    for z in range(box[0], box[1]):
+        for y in range(box[2], box[3]):
+            a, b = first[z, y], second[z, y]
+            shift = (z - box[0] + padding[0]) * plane + (y - box[2] + padding[1]) * row + padding[2] - box[4]
+            for start in range(box[4], box[5], BLOCK):
+                stop = min(start + BLOCK, box[5])
+                any_value = a[start] | b[start]
+                for x in range(start, stop):
+                    any_value |= a[x] | b[x]
+                if any_value == 0:
+                    continue
+                old_v, old_w, run = a[start], b[start], 0
+                for x in range(start, stop):
+                    v, w = a[x], b[x]
+                    if v != old_v or w != old_w:  # runs are counted at once: one sum a voxel would wait for the last
+                        _count(table[old_v], table[old_w], run, counts)
+                        old_v, old_w, run = v, w, 0
+                    run += 1
+                    if not want:
+                        continue
+                    code = table[v]
+                    if code and _is_surface(first, z, y, x, flat):
+                        first_map[shift + x] = code
+                        places[n_first] = shift + x
+                        n_first += 1
+                        surfaces[0, code - 1] += 1
+                    code = table[w]
+                    if code and _is_surface(second, z, y, x, flat):
+                        second_map[shift + x] = code
+                        others[n_second] = shift + x
+                        n_second += 1
+                        surfaces[1, code - 1] += 1
+                _count(table[old_v], table[old_w], run, counts)
+    return n_first, n_second
+
+
+@compiled
+def _count(code, other, run, counts):
+    if code:
+        counts[0, code - 1] += run
+        if code == other:
+            counts[2, code - 1] += run
+    if other:
+        counts[1, other - 1] += run
+
+
+@compiled
+def _walk(places, own, other, partners, steps, lengths, distances):
+    """Distance from each place to the nearest one of its label in ``other``, by offsets in order of their length.
+
+    Returns whether any was not found. A bad prediction would walk all offsets for every voxel in vain, so a label with
+    which that goes wrong is given up and left to `_far`.
+    """
+    tried = np.zeros(len(partners), np.int64)
+    failed = np.zeros(len(partners), np.int64)
+    any_failed = False
+    for i in range(len(places)):
+        place = places[i]
+        code = own[place]
+        label = np.int64(code) - 1
+        if partners[label] == 0:
+            distances[i] = NO_PARTNER
+            continue
+        found = NOT_FOUND
+        if failed[label] <= FEW or 2 * failed[label] <= tried[label]:
+            tried[label] += 1
+            for k in range(len(steps)):
+                if other[place + steps[k]] == code:
+                    found = lengths[k]
+                    break
+            else:
+                failed[label] += 1
+        distances[i] = found
+        if found == NOT_FOUND:
+            any_failed = True
+    return any_failed
+
+
+@compiled
+def _sorted_by_label(places, own, n_labels):
+    """Places grouped by label, in their order; where each group begins; and from where each came."""
+    starts = np.zeros(n_labels + 1, np.int64)
+    for place in places:
+        starts[own[place]] += 1
+    starts = np.cumsum(starts)
+    free = starts.copy()
+    grouped = np.empty(len(places), np.int64)
+    origin = np.empty(len(places), np.int64)
+    for i in range(len(places)):
+        label = np.int64(own[places[i]]) - 1
+        grouped[free[label]] = places[i]
+        origin[free[label]] = i
+        free[label] += 1
+    return grouped, starts, origin
+
+
+@compiled
+def _fill_far(places, own, others, theirs, n_labels, row, plane, spacing, distances):
+    """Distances that the walk did not find, label by label."""
+    grouped, starts, origin = _sorted_by_label(places, own, n_labels)
+    targets, target_starts, _ = _sorted_by_label(others, theirs, n_labels)
+    for label in range(n_labels):
+        lost = np.empty(starts[label + 1] - starts[label], np.int64)
+        n = 0
+        for j in range(starts[label], starts[label + 1]):
+            if distances[origin[j]] == NOT_FOUND:
+                lost[n] = j
+                n += 1
+        if n == 0:
+            continue
+        found = far(grouped[lost[:n]], targets[target_starts[label] : target_starts[label + 1]], row, plane, spacing)
+        for j in range(n):
+            distances[origin[lost[j]]] = found[j]
+
+
+@compiled
+def far(queries, targets, row, plane, spacing):
+    """Distance from each query to the nearest target, both places in scan order, however far it is.
+
+    Few pairs are compared one by one. Otherwise the squared distance is taken apart by axis (Felzenszwalb and
+    Huttenlocher 2012): along a row to the nearest target of the row; then for each plane of targets the lower envelope
+    of its rows' parabolas, for those columns only in which there are queries; then the nearest plane for each query. That
+    is linear in the box of queries and targets for each plane, and never depends on how far apart they are.
+    """
+    nq, nt = len(queries), len(targets)
+    qz, qy, qx = queries // plane, queries % plane // row, queries % row
+    tz, ty, tx = targets // plane, targets % plane // row, targets % row
+    sz, sy, sx = spacing[0], spacing[1], spacing[2]
+    best = np.full(nq, np.inf)
+    x_low, y_low = qx.min(), qy.min()
+    n_columns, n_rows = qx.max() - x_low + 1, qy.max() - y_low + 1
+    height = ty.max() - ty.min() + 1
+    by_plane = (tz[-1] - tz[0] + 1) * (8 * n_columns * (n_rows + height) + nq)
+    if nq * nt <= by_plane:
+        for i in range(nq):
+            for j in range(nt):
+                dz, dy, dx = (qz[i] - tz[j]) * sz, (qy[i] - ty[j]) * sy, (qx[i] - tx[j]) * sx
+                best[i] = min(best[i], dz * dz + dy * dy + dx * dx)
+        return np.sqrt(best)
+    used = np.zeros(n_columns, np.bool_)
+    for x in qx:
+        used[x - x_low] = True
+    along_row = np.empty((n_columns, height))
+    in_plane = np.empty((n_columns, n_rows))
+    ys = np.empty(height, np.int64)
+    kept = np.empty(height, np.int64)
+    edges = np.empty(height + 1)
+    t = 0
+    while t < nt:
+        z, n = tz[t], 0
+        while t < nt and tz[t] == z:
+            y, j = ty[t], t
+            while t < nt and tz[t] == z and ty[t] == y:
+                t += 1
+            for x in range(x_low, x_low + n_columns):
+                while j + 1 < t and abs(tx[j + 1] - x) <= abs(tx[j] - x):
+                    j += 1
+                along_row[x - x_low, n] = ((tx[j] - x) * sx) ** 2
+            ys[n] = y
+            n += 1
+        for x in range(n_columns):
+            if used[x]:
+                _envelope(along_row[x], ys, n, sy, kept, edges, y_low, in_plane[x])
+        for i in range(nq):
+            across = ((qz[i] - z) * sz) ** 2
+            if across < best[i]:
+                best[i] = min(best[i], across + in_plane[qx[i] - x_low, qy[i] - y_low])
+    return np.sqrt(best)
+
+
+@compiled
+def _envelope(heights, ys, n, step, kept, edges, y_low, out):
+    """Lower envelope of the parabolas heights[k] + (step (y - ys[k]))^2, at y_low, y_low + 1, ..."""
+    last = 0
+    kept[0], edges[0], edges[1] = 0, -np.inf, np.inf
+    square = step * step
+    for k in range(1, n):
+        while True:
+            other = kept[last]
+            rise = (heights[k] - heights[other]) / square
+            meet = (rise + ys[k] * ys[k] - ys[other] * ys[other]) / (2.0 * (ys[k] - ys[other]))
+            if meet > edges[last]:
+                break
+            last -= 1
+        last += 1
+        kept[last], edges[last], edges[last + 1] = k, meet, np.inf
+    at = 0
+    for i in range(len(out)):
+        y = y_low + i
+        while edges[at + 1] < y:
+            at += 1
+        away = (y - ys[kept[at]]) * step
+        out[i] = heights[kept[at]] + away * away
+
+
+@compiled
+def _gather(places, own, distances, tolerance, number, total, largest, within):
+    for i in range(len(places)):
+        distance = distances[i]
+        if distance != NO_PARTNER:
+            label = np.int64(own[places[i]]) - 1
+            number[label] += 1
+            total[label] += distance
+            largest[label] = max(largest[label], distance)
+            if distance <= tolerance:
+                within[label] += 1
+
+
+@compiled
+def measure(
+    first, second, box, flat, table, n_labels, want, padding, steps, lengths, spacing, tolerance, capacity, keep
+):
+    """Everything that scores are made of, for each label in the volume, or in each plane (``flat``).
+
+    Parameters
+    ----------
+    box
+        From `survey`.
+    table
+        Value -> label index + 1, or 0.
+    want
+        Whether distances are wanted, or the counts only.
+    steps, lengths
+        Offsets in places and their lengths in mm, from the shortest; none reaches further than ``padding``.
+    capacity
+        Surface voxels that either map may have in what is taken at once.
+    keep
+        Whether every distance is returned.
+
+    Returns
+    -------
+    counts, surfaces : (3, units, labels), (2, units, labels)
+        Voxels of prediction, reference and both; surface voxels of prediction and reference.
+    sums : (4, units, labels)
+        Number of distances, their sum, the largest, and how many are within the tolerance.
+    distances, groups, origins
+        With ``keep``: each distance, its unit * labels + label, and its place in the padded box: of the prediction's
+        surface (places as they are), then of the reference's (-1 - place), unit after unit.
+    """
+    units = first.shape[0] if flat else 1
+    counts = np.zeros((3, units, n_labels), np.int64)
+    surfaces = np.zeros((2, units, n_labels), np.int64)
+    sums = np.zeros((4, units, n_labels))
+    row = box[5] - box[4] + 2 * padding[2]
+    plane = row * (box[3] - box[2] + 2 * padding[1])
+    depth = 1 if flat else box[1] - box[0] + 2 * padding[0]
+    first_map = np.zeros(plane * depth if want else 0, first.dtype)
+    second_map = np.zeros(plane * depth if want else 0, first.dtype)
+    places = np.empty(capacity if want else 0, np.int64)
+    others = np.empty(capacity if want else 0, np.int64)
+    there = np.empty(capacity if want else 0)
+    back = np.empty(capacity if want else 0)
+    room = 1024 if keep else 0
+    all_distances, all_groups, all_places = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
+    used = 0
+    part = box.copy()
+    for unit in range(box[0] if flat else 0, box[1] if flat else 1):
+        if flat:
+            part[0], part[1] = unit, unit + 1
+        n, m = _one_pass(
+            first, second, part, flat, table, want, counts[:, unit], surfaces[:, unit],
+            padding, first_map, second_map, places, others,
+        )  # fmt: skip
+        if n and m:
+            lost = _walk(places[:n], first_map, second_map, surfaces[1, unit], steps, lengths, there)
+            lost_back = _walk(others[:m], second_map, first_map, surfaces[0, unit], steps, lengths, back)
+            if lost:
+                _fill_far(places[:n], first_map, others[:m], second_map, n_labels, row, plane, spacing, there)
+            if lost_back:
+                _fill_far(others[:m], second_map, places[:n], first_map, n_labels, row, plane, spacing, back)
+            number, total, largest, within = sums[0, unit], sums[1, unit], sums[2, unit], sums[3, unit]
+            _gather(places[:n], first_map, there, tolerance, number, total, largest, within)
+            _gather(others[:m], second_map, back, tolerance, number, total, largest, within)
+            if keep:
+                if used + n + m > room:
+                    room = 2 * (used + n + m)
+                    all_distances = _grown(all_distances, used, room)
+                    all_groups = _grown(all_groups, used, room)
+                    all_places = _grown(all_places, used, room)
+                for i in range(n + m):
+                    place = places[i] if i < n else others[i - n]
+                    distance = there[i] if i < n else back[i - n]
+                    if distance != NO_PARTNER:
+                        code = first_map[place] if i < n else second_map[place]
+                        all_distances[used] = distance
+                        all_groups[used] = unit * n_labels + np.int64(code) - 1
+                        all_places[used] = place if i < n else -1 - place
+                        used += 1
+        if flat:
+            for i in range(n):
+                first_map[places[i]] = 0
+            for i in range(m):
+                second_map[others[i]] = 0
+    return counts, surfaces, sums, all_distances[:used], all_groups[:used], all_places[:used]
+
+
+@compiled
+def _grown(array, used, room):
+    larger = np.empty(room, array.dtype)
+    larger[:used] = array[:used]
+    return larger
