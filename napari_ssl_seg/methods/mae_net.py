@@ -20,7 +20,58 @@ HEAD_WIDTH = 48
 """Channels of a head of the decoder; a width that is a multiple of it has a position code in 2D and in 3D."""
 
 
-class MAENet(nn.Module):
+class LightDecoder(nn.Module):
+    """A few transformer layers over all patches of a scan, and a linear layer from each to its voxels.
+
+    Parameters
+    ----------
+    features
+        Of the encoder's tokens.
+    grid
+        Patches along each axis.
+    voxels
+        Of a patch, all channels.
+    width, layers
+        Of the decoder.
+    masked
+        Whether it gets the visible tokens alone and puts a learnt one into the others' places.
+    """
+
+    def __init__(
+        self, features: int, grid: Sequence[int], voxels: int, width: int, layers: int, *, masked: bool = True
+    ) -> None:
+        super().__init__()
+        self.grid = tuple(grid)
+        self.embed = nn.Linear(features, width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width)) if masked else None
+        self.register_buffer("places", position_codes(self.grid, width))
+        self.blocks = nn.Sequential(
+            *(TransformerBlock(width, 4 * width, width // HEAD_WIDTH, 0.0) for _ in range(layers)), nn.LayerNorm(width)
+        )
+        for block in list(self.blocks)[:layers]:
+            block.norm_cross_attn = nn.Identity()  # of attention to a second input, which there is not
+        self.predict = nn.Linear(width, voxels)
+        if self.mask_token is not None:
+            nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def decode(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
+        """The encoder's tokens to one of the decoder for each patch, (B, patches, width); ``predict`` makes voxels of them.
+
+        Parameters
+        ----------
+        tokens
+            (B, n, features): of the patches ``visible``, int64 (B, n); of all where that is None.
+        """
+        places: Tensor = self.places  # type: ignore[assignment]
+        seen = self.embed(tokens)
+        if visible is not None:
+            assert self.mask_token is not None
+            whole = self.mask_token.to(seen.dtype).expand(len(tokens), math.prod(self.grid), -1)
+            seen = whole.scatter(1, visible.unsqueeze(2).expand(-1, -1, seen.shape[2]), seen)
+        return self.blocks(seen + places)
+
+
+class MAENet(LightDecoder):
     """The transformer of a `UNETRBackbone` on visible tokens, and a light decoder on all.
 
     The parts are MONAI's, put together as in its `MaskedAutoEncoderViT`, but that the encoder is the backbone's own, that
@@ -28,20 +79,9 @@ class MAENet(nn.Module):
     """
 
     def __init__(self, backbone: UNETRBackbone, patch: int, width: int, layers: int) -> None:
-        super().__init__()
+        grid = tuple(length // patch for length in backbone.patch)
+        super().__init__(backbone.layout.hidden_size, grid, patch**backbone.dims * backbone.in_channels, width, layers)
         self.vit = backbone.net.vit
-        self.dims, self.channels, self.patch = backbone.dims, backbone.in_channels, patch
-        self.grid = tuple(length // patch for length in backbone.patch)
-        self.embed = nn.Linear(backbone.layout.hidden_size, width)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.register_buffer("places", position_codes(self.grid, width))
-        self.blocks = nn.Sequential(
-            *(TransformerBlock(width, 4 * width, width // HEAD_WIDTH, 0.0) for _ in range(layers)), nn.LayerNorm(width)
-        )
-        for block in list(self.blocks)[:layers]:
-            block.norm_cross_attn = nn.Identity()  # of attention to a second input, which there is not
-        self.predict = nn.Linear(width, patch**self.dims * self.channels)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, image: Tensor, visible: Tensor) -> Tensor:
         """Voxels of every patch, from those of the visible ones.
@@ -58,14 +98,17 @@ class MAENet(nn.Module):
         Tensor
             (B, patches, voxels), for `unfold_patches`'s order.
         """
-        tokens = take_tokens(self.vit.patch_embedding(image), visible)
-        for block in self.vit.blocks:
-            tokens = block(tokens)
-        seen = self.embed(self.vit.norm(tokens))
-        places: Tensor = self.places  # type: ignore[assignment]
-        whole = self.mask_token.to(seen.dtype).expand(len(image), math.prod(self.grid), -1)
-        whole = whole.scatter(1, visible.unsqueeze(2).expand(-1, -1, seen.shape[2]), seen)
-        return self.predict(self.blocks(whole + places))
+        return self.predict(self.decode(transformer_tokens(self.vit, image, visible), visible))
+
+
+def transformer_tokens(vit: nn.Module, image: Tensor, visible: Tensor | None = None) -> Tensor:
+    """Tokens of a vision transformer of MONAI's that gets the ``visible`` patches alone, or all; (B, n, features)."""
+    tokens = vit.patch_embedding(image)  # type: ignore[operator]
+    if visible is not None:
+        tokens = take_tokens(tokens, visible)
+    for block in vit.blocks:  # type: ignore[union-attr]
+        tokens = block(tokens)
+    return vit.norm(tokens)  # type: ignore[operator]
 
 
 def position_codes(grid: Sequence[int], width: int) -> Tensor:

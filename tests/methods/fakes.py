@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.anatomy.matching import SameFieldMatcher
 from napari_ssl_seg.methods import get_method
 from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.networks import NetworkSpec
@@ -68,9 +69,10 @@ def small_study(cases: int = 4, **options: Any) -> FakeStudy:
 
 
 def small_spec(dims: int, channels: int = 1, method: Method | None = None) -> NetworkSpec:
-    """A small network for slices or volumes: a U-Net, or what the method pretrains."""
+    """A small network for slices or volumes: a U-Net, or what the method pretrains where that is none."""
     patch = (32, 32) if dims == 2 else (16, 32, 32)
-    name = (*method.networks, "unet")[0] if method is not None else "unet"
+    networks = method.networks if method is not None else ()
+    name = "unet" if "unet" in networks else (*networks, "unet")[0]
     return NetworkSpec(name=name, dims=2 if dims == 2 else 3, in_channels=channels, preset="small", patch=patch)
 
 
@@ -111,7 +113,10 @@ def grid_regions(shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def fake_prepared(method: Method, study: FakeStudy) -> Prepared:
-    """What `Method.prepare` would return, with `grid_regions` for methods that need regions."""
+    """What `Method.prepare` would return, with `grid_regions` for methods that need regions, and points matched by their
+    place in the field of view."""
+    if method.needs.matched:
+        return Prepared(method, matcher=SameFieldMatcher(study))  # type: ignore[arg-type]
     if not method.needs.regions:
         return Prepared(method)
 

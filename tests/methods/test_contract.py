@@ -20,7 +20,7 @@ EVERY = [
 ]
 
 
-PARTIAL = {"mae", "mod", "rotation", "relative_location", "voco", "swin_unetr_pretext"}
+PARTIAL = {"mae", "mod", "alice", "rotation", "relative_location", "voco", "swin_unetr_pretext"}
 """Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
 
 

@@ -26,7 +26,7 @@ EVERY = [(method.name, dims) for method in list_methods() for dims in sorted(met
 def regions_without_a_study(monkeypatch):
     """Scans in memory have no cache and no fingerprint: methods that need regions get those of `fakes.grid_regions`."""
     for method in list_methods():
-        if method.needs.regions:
+        if method.needs.regions or method.needs.matched:
             monkeypatch.setattr(method, "prepare_slice", lambda self, study, case, index: fake_prepared(self, study))
 
 
