@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 class PatchEncoder(nn.Module):
     """One vector for each patch: means over space of the encoder's coarsest map, or of all of its maps side by side.
 
-    As in `contrast.PooledEncoder`, with instance norm it is one mean for each half of each axis. What these vectors do not
-    depend on is not trained, and dropped where it comes off.
+    As in `contrast.PooledEncoder`, with instance norm it is one mean for each half of each axis.
 
     Parameters
     ----------
@@ -35,7 +34,6 @@ class PatchEncoder(nn.Module):
         super().__init__()
         self.every_level = every_level
         self.parts = pooled_parts(backbone)
-        keep_encoder(backbone, every_level=every_level)
         self.backbone = backbone
         widths = level_widths(backbone)
         self.features = self.parts**backbone.dims * sum(widths if every_level else widths[-1:])
@@ -56,6 +54,7 @@ class LabelNet(nn.Module):
 
     def __init__(self, backbone: Backbone, classes: int, patches: int = 1) -> None:
         super().__init__()
+        keep_encoder(backbone)
         encoder = PatchEncoder(backbone)
         hidden = backbone.bottleneck_features
         self.encoder = encoder

@@ -27,6 +27,8 @@ _CLASSES = {
     "mod": ("napari_ssl_seg.methods.mod", "MOD"),
     "rotation": ("napari_ssl_seg.methods.rotation", "Rotation"),
     "relative_location": ("napari_ssl_seg.methods.relative_location", "RelativeLocation"),
+    "voco": ("napari_ssl_seg.methods.voco", "VoCo"),
+    "swin_unetr_pretext": ("napari_ssl_seg.methods.swin_pretext", "SwinPretext"),
 }
 
 
