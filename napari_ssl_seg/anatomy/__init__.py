@@ -9,18 +9,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_ssl_seg.anatomy.embedding import EmbeddingMatcher
     from napari_ssl_seg.anatomy.matching import Match, PointMatcher, SameFieldMatcher
+    from napari_ssl_seg.anatomy.net import EmbeddingNet
+    from napari_ssl_seg.anatomy.prepare import cached_matcher, prepare_matcher, resolve_matcher, same_field_of_view
+    from napari_ssl_seg.anatomy.registration import AffineMatcher
+    from napari_ssl_seg.anatomy.robust import AffineMap, fit_affine
+    from napari_ssl_seg.anatomy.settings import MatcherSettings
 
 __all__ = [
+    "AffineMap",
+    "AffineMatcher",
+    "EmbeddingMatcher",
+    "EmbeddingNet",
     "Match",
+    "MatcherSettings",
     "PointMatcher",
     "SameFieldMatcher",
+    "cached_matcher",
+    "fit_affine",
+    "prepare_matcher",
+    "resolve_matcher",
+    "same_field_of_view",
 ]
 
 _HOMES = {
+    "AffineMap": "robust",
+    "AffineMatcher": "registration",
+    "EmbeddingMatcher": "embedding",
+    "EmbeddingNet": "net",
     "Match": "matching",
+    "MatcherSettings": "settings",
     "PointMatcher": "matching",
     "SameFieldMatcher": "matching",
+    "cached_matcher": "prepare",
+    "fit_affine": "robust",
+    "prepare_matcher": "prepare",
+    "resolve_matcher": "prepare",
+    "same_field_of_view": "prepare",
 }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_ssl_seg.study import Study
 
@@ -87,7 +87,7 @@ def fraction_of(point: Sequence[float], shape: Sequence[int], other: Sequence[in
     return inside_of([p * m / n for p, n, m in zip(point, shape, other, strict=True)], other)
 
 
-def inside_of(point: Sequence[float], shape: Sequence[int]) -> Point:
+def inside_of(point: Iterable[float], shape: Sequence[int]) -> Point:
     """The point itself, or the nearest one between the first and the last voxel's centre of a scan of ``shape``."""
     z, y, x = (min(max(float(p), 0.0), n - 1.0) for p, n in zip(point, shape, strict=True))
     return z, y, x

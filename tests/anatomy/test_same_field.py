@@ -47,7 +47,7 @@ def test_points_at_the_border_stay_inside(study: Study, point: tuple[float, ...]
 
 @pytest.mark.parametrize("point", [(40, 0, 0), (-1, 0, 0), (0, 0), (0, 0, math.nan)])
 def test_a_point_outside_the_scan_is_refused(study: Study, point: tuple[float, ...]) -> None:
-    with pytest.raises(UserError, match="a "):
+    with pytest.raises(UserError, match=r"\ba[ ,]"):
         SameFieldMatcher(study).match("a", point, "b")
 
 

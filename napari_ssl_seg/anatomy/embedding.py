@@ -1,0 +1,225 @@
+"""Matching by the trained embedding: the most similar place of the other scan, and the way back as a check."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from napari_ssl_seg.anatomy.matching import Match, Point, check_point, inside_of
+from napari_ssl_seg.anatomy.net import FINE, joined, padded_length
+from napari_ssl_seg.anatomy.robust import AffineMap, fit_affine
+from napari_ssl_seg.study.cache import ByteCache
+from napari_ssl_seg.training.hardware import limited_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_ssl_seg.anatomy.grid import Grid, Grids
+    from napari_ssl_seg.anatomy.net import EmbeddingNet
+
+HELD_BYTES = 2**30
+PROBES = 1500
+"""Cells of one scan that are matched for the affine map."""
+AGREEING_CELLS = 2.0
+"""A match agrees with the affine map when it is so near to it, in cells."""
+PRODUCT_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One scan's vectors."""
+
+    grid: Grid
+    vectors: Tensor
+    """(64, d, h, w) of unit length; cells of two voxels of the grid."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        d, h, w = self.vectors.shape[1:]
+        return d, h, w
+
+    def cell_of(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) voxels of the scan -> the cell (N, 3) that holds each."""
+        cells = np.floor((self.grid.from_scan(points) + 0.5) / FINE).astype(int)
+        return np.clip(cells, 0, np.array(self.shape) - 1)
+
+    def middle_of(self, cells: np.ndarray) -> np.ndarray:
+        """(N, 3) cells -> voxels of the scan."""
+        return self.grid.to_scan((np.asarray(cells, float) + 0.5) * FINE - 0.5)
+
+    def at(self, cells: np.ndarray) -> Tensor:
+        """(N, 64)."""
+        index = torch.from_numpy(np.ascontiguousarray(cells))
+        return self.vectors[:, index[:, 0], index[:, 1], index[:, 2]].T
+
+    def nearest(self, queries: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """For each (N, 64) the most similar cell (N, 3) and its similarity (N,)."""
+        flat = self.vectors.flatten(1)
+        best, places = [], []
+        for rows in queries.split(PRODUCT_ROWS):
+            score, place = (rows @ flat).max(dim=1)
+            best.append(score)
+            places.append(place)
+        cells = np.stack(np.unravel_index(torch.cat(places).numpy(), self.shape), axis=1)
+        return cells, torch.cat(best).numpy()
+
+
+class EmbeddingMatcher:
+    """Finds the most similar cell, and rejects it where the way back ends elsewhere.
+
+    Parameters
+    ----------
+    largest_cycle
+        In cells.
+    least_score
+        Similarity.
+    """
+
+    name = "Self-supervised Anatomical eMbedding"
+
+    def __init__(
+        self, net: EmbeddingNet, grids: Grids, *, largest_cycle: float = 2.0, least_score: float = 0.0
+    ) -> None:
+        self.net, self.grids = net.eval(), grids
+        self.largest_cycle, self.least_score = largest_cycle, least_score
+        self._embedded: ByteCache[Embedded] = ByteCache(HELD_BYTES, lambda held: held.vectors.nbytes)
+        self._maps: ByteCache[tuple[AffineMap | None, int]] = ByteCache(100_000, lambda held: 1)
+
+    @property
+    def cell_mm(self) -> float:
+        """Side of a cell."""
+        return FINE * self.grids.spacing
+
+    def embedded(self, case_id: str) -> Embedded:
+        """The vectors of a scan; computed once and kept while there is room."""
+        grid = self.grids.get(case_id)
+        return self._embedded.get((case_id, id(grid)), lambda: self._embed(grid))
+
+    def match(self, case_id: str, point: Sequence[float], other_id: str) -> Match:
+        inside = self._check(case_id, point)
+        own, other = self.embedded(case_id), self.embedded(other_id)
+        start = own.cell_of(np.array([inside]))
+        there, scores = other.nearest(own.at(start))
+        back, _ = own.nearest(other.at(there))
+        cycle = float(np.linalg.norm(back[0] - start[0]))
+        # Within its cell the point keeps its place, so that a scan matched to itself gives the very same point.
+        rest = own.grid.from_scan(np.array(inside)) - own.grid.from_scan(own.middle_of(start)[0])
+        raw = other.grid.to_scan(other.grid.from_scan(other.middle_of(there)[0]) + rest)
+        reason = self._reason(case_id, other_id, float(scores[0]), cycle)
+        return Match(
+            inside_of(raw, other.grid.scan_shape),
+            score=float(scores[0]),
+            cycle_error=cycle * self.cell_mm,
+            how="embedding",
+            accepted=not reason,
+            reason=reason,
+        )
+
+    def fallback(self, case_id: str, point: Sequence[float], other_id: str) -> Match:
+        """By the affine map that most mutual matches of both scans agree with; never accepted, but often right.
+
+        Where no map fits, the match itself, as rejected as it was.
+        """
+        inside = self._check(case_id, point)
+        found, matches = self.affine_map(case_id, other_id)
+        if found is None:
+            match = self.match(case_id, inside, other_id)
+            why = (
+                f"{case_id} and {other_id} seem to share no anatomy: no affine map fits their {matches} mutual matches"
+            )
+            return Match(match.point, match.score, match.cycle_error, match.how, False, why)
+        own, other = self.grids.get(case_id), self.grids.get(other_id)
+        raw = found(np.array(inside) * own.scan_spacing) / other.scan_spacing
+        point_there = inside_of(raw, other.scan_shape)
+        share = f"{found.inliers} of {found.matches} mutual matches"
+        reason = f"predicted by the affine map of {share} of {case_id} and {other_id}"
+        if not outside(raw, other.scan_shape):
+            return Match(
+                point_there, self.similarity(case_id, inside, other_id, point_there), math.nan, "affine", False, reason
+            )
+        return Match(point_there, math.nan, math.nan, "affine", False, f"it lies outside {other_id}, as {reason}")
+
+    def affine_map(self, case_id: str, other_id: str) -> tuple[AffineMap | None, int]:
+        """From one scan to another in mm (voxels times spacing), and how many mutual matches there were; None: none fits."""
+        return self._maps.get((case_id, other_id), lambda: self._fit(case_id, other_id))
+
+    def similarity_map(self, case_id: str, point: Sequence[float], other_id: str) -> np.ndarray:
+        """How similar each voxel of the other scan is to the point: float32 (z, y, x) in the other scan's voxels."""
+        inside = self._check(case_id, point)
+        own, other = self.embedded(case_id), self.embedded(other_id)
+        query = own.at(own.cell_of(np.array([inside])))[0]
+        similar = torch.tensordot(query, other.vectors, dims=1)
+        axes = [
+            other.grid.from_scan(np.stack([np.arange(n)] * 3, axis=1))[:, axis]
+            for axis, n in enumerate(other.grid.scan_shape)
+        ]
+        result = similar.numpy()
+        for axis, positions in enumerate(axes):
+            result = _read_along(result, (positions + 0.5) / FINE - 0.5, axis)
+        return result.astype(np.float32)
+
+    def similarity(self, case_id: str, point: Sequence[float], other_id: str, other_point: Point) -> float:
+        """Of two places."""
+        own, other = self.embedded(case_id), self.embedded(other_id)
+        first = own.at(own.cell_of(np.array([point])))[0]
+        return float(first @ other.at(other.cell_of(np.array([other_point])))[0])
+
+    def _check(self, case_id: str, point: Sequence[float]) -> Point:
+        return check_point(point, self.grids.study.case(case_id).shape, case_id)
+
+    def _reason(self, case_id: str, other_id: str, score: float, cycle: float) -> str:
+        if cycle > self.largest_cycle:
+            away, most = cycle * self.cell_mm, self.largest_cycle * self.cell_mm
+            return (
+                f"the way back from {other_id} ends {away:.3g} mm from the point in {case_id}, more than {most:.3g} mm:"
+                f" {other_id} may not show this place"
+            )
+        if score < self.least_score:
+            return f"the most similar place of {other_id} has a similarity of {score:.2f}, below {self.least_score:g}"
+        return ""
+
+    def _embed(self, grid: Grid) -> Embedded:
+        cells = [-(-n // FINE) for n in grid.image.shape]
+        image = torch.from_numpy(np.array(grid.image))[None, None]
+        padding = [part for n in reversed(grid.image.shape) for part in (0, padded_length(n) - n)]
+        with torch.inference_mode(), limited_threads(0):
+            fine, coarse = self.net(F.pad(image, padding, mode="replicate"))
+            vectors = joined(fine, coarse)[0, :, : cells[0], : cells[1], : cells[2]].contiguous()
+        return Embedded(grid, vectors)
+
+    def _fit(self, case_id: str, other_id: str) -> tuple[AffineMap | None, int]:
+        own, other = self.embedded(case_id), self.embedded(other_id)
+        total = math.prod(own.shape)
+        # A regular thinning, the same each time.
+        chosen = np.unique(np.linspace(0, total - 1, min(PROBES, total)).astype(int))
+        start = np.stack(np.unravel_index(chosen, own.shape), axis=1)
+        there, _ = other.nearest(own.at(start))
+        back, _ = own.nearest(other.at(there))
+        mutual = np.linalg.norm(back - start, axis=1) <= self.largest_cycle
+        points = own.middle_of(start[mutual]) * own.grid.scan_spacing
+        others = other.middle_of(there[mutual]) * other.grid.scan_spacing
+        return fit_affine(points, others, AGREEING_CELLS * self.cell_mm), int(mutual.sum())
+
+
+def outside(point: np.ndarray, shape: Sequence[int]) -> bool:
+    """Whether a point lies in no voxel of a scan of ``shape``."""
+    return bool(np.any(point < -0.5) or np.any(point > np.array(shape) - 0.5))
+
+
+def _read_along(array: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
+    """Linear interpolation along one axis, the end's value beyond it."""
+    last = array.shape[axis] - 1
+    positions = np.clip(positions, 0, last)
+    low = np.floor(positions).astype(int)
+    high = np.minimum(low + 1, last)
+    shape = [1] * array.ndim
+    shape[axis] = -1
+    share = (positions - low).reshape(shape)
+    return array.take(low, axis) * (1 - share) + array.take(high, axis) * share
