@@ -1,12 +1,11 @@
-"""Contrast of whole images: InfoNCE, the queue of keys and the slowly following encoder of MoCo.
+"""Contrast of whole images: NT-Xent, InfoNCE, the cosine; the queue of keys and the slowly following encoder of MoCo.
 
-He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020 (v1: a linear head, temperature
-0.07); Chen et al., "Improved Baselines with Momentum Contrastive Learning", arXiv 2003.04297 (v2: two layers, 0.2).
+He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020; Chen et al., "SimCLR", ICML 2020;
+Grill et al., "BYOL", NeurIPS 2020; Chen and He, "SimSiam", CVPR 2021.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,8 +14,6 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from napari_ssl_seg.networks.unet import Backbone
 
 
 def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -74,39 +71,6 @@ def dot_products(first: Tensor, second: Tensor) -> Tensor:
         return first.float() @ second.float().transpose(-1, -2)
 
 
-class PooledEncoder(nn.Module):
-    """A backbone's encoder, means of its coarsest level over space, and a projection to unit length.
-
-    With batch norm it is one mean of each channel, as in MoCo. Instance norm gives each channel of each image the same
-    mean just before, and so takes from that one mean most of what tells images apart: then it is one mean for each half of
-    each axis, side by side (`pooled_parts`).
-
-    Parameters
-    ----------
-    backbone
-        Of which ``encode`` is used.
-    out_features
-        Length of the vectors.
-    layers
-        1: a linear head (MoCo v1); 2: one hidden layer as wide as the bottleneck (v2).
-    """
-
-    def __init__(self, backbone: Backbone, out_features: int, layers: int) -> None:
-        super().__init__()
-        width = backbone.token_features
-        self.backbone = backbone
-        self.parts = pooled_parts(backbone)
-        pooled = width * self.parts**backbone.dims
-        hidden: list[nn.Module] = [] if layers == 1 else [nn.Linear(pooled, width), nn.ReLU()]
-        self.head = nn.Sequential(*hidden, nn.Linear(pooled if layers == 1 else width, out_features))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, *spatial) to (B, ``out_features``)."""
-        features = self.backbone.tokens(self.backbone.encode(image))
-        pool = F.adaptive_avg_pool2d if features.ndim == 4 else F.adaptive_avg_pool3d
-        return F.normalize(self.head(pool(features, self.parts).flatten(1)).float(), dim=1)
-
-
 def pooled_parts(backbone: nn.Module) -> int:
     """Into how many parts each axis is cut before the means are taken: 2 with instance norm, 1 without.
 
@@ -142,49 +106,3 @@ def follow(follower: nn.Module, leader: nn.Module, momentum: float) -> None:
     leading = dict(leader.named_parameters())
     for name, weight in follower.named_parameters():
         weight.lerp_(leading[name], 1.0 - momentum)
-
-
-class MomentumContrast(nn.Module):
-    """MoCo: queries by an encoder that is trained, keys by one that follows it, negatives from a queue.
-
-    MoCo shuffles the batch before the key encoder, so that batch norm cannot tell which images belong together. Instance
-    norm, which our networks have by default, mixes no images and needs no shuffling; with the presets that have batch norm
-    the keys' batch goes through by itself, in the order of the queries, as on a single GPU there is no other way.
-
-    Parameters
-    ----------
-    queue
-        Keys that are kept; 0: no queue and no second encoder, the other images of the batch are the negatives
-        (`batch_loss`), and both views train the one encoder.
-    """
-
-    def __init__(
-        self, backbone: Backbone, *, features: int, layers: int, queue: int, momentum: float, temperature: float
-    ) -> None:
-        super().__init__()
-        self.encoder = PooledEncoder(backbone, features, layers)
-        self.momentum, self.temperature = momentum, temperature
-        self.key_encoder: PooledEncoder | None = None
-        self.queue: KeyQueue | None = None
-        self._fresh: Tensor | None = None
-        if queue:
-            self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
-            self.queue = KeyQueue(queue, features)
-
-    def forward(self, queries: Tensor, positives: Tensor) -> Tensor:
-        """The loss of two views (B, C, *spatial) of the same images; remembers the keys for `after_step`."""
-        vectors = self.encoder(queries)
-        if self.key_encoder is None or self.queue is None:
-            return batch_loss(vectors, self.encoder(positives), self.temperature)
-        with torch.no_grad():
-            keys = self.key_encoder(positives)
-        self._fresh = keys
-        return queue_loss(vectors, keys, self.queue.keys, self.temperature)
-
-    def after_step(self) -> None:
-        """Let the key encoder follow, and put the last keys into the queue."""
-        if self.key_encoder is None or self.queue is None or self._fresh is None:
-            return
-        follow(self.key_encoder, self.encoder, self.momentum)
-        self.queue.push(self._fresh)
-        self._fresh = None

@@ -2,8 +2,11 @@
 
 Yan et al., "Localized Region Contrast for Enhancing Self-Supervised Learning in Medical Image Segmentation", MICCAI 2023.
 A U-Net learns pixel features whose means over the same region agree between a slice and its elastically warped copy, and
-differ between regions. A second encoder learns from a contrast of whole slices (MoCo). Fine-tuning joins both: the local
-U-Net, the global encoder and a new decoder for it (`napari_ssl_seg.networks.pair`).
+differ between regions. A second encoder learns from a contrast of whole slices (MoCo, or another siamese method). Fine-tuning
+joins both: the local U-Net, the global encoder and a new decoder for it (`napari_ssl_seg.networks.pair`).
+
+That network has about twice the weights of one U-Net. The control of the paper's Table 2, `moco_twice`, has as many: there
+both encoders learn from the contrast of whole slices, each by itself, and both decoders start at random.
 
 The paper pretrains the two by themselves, with optimisers of their own. Here one run trains both on the same batches:
 they have no weight in common and their losses are added, so each gets the gradients that it would get alone, and with Adam
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.events import Event
 
-SHAPING = ("features", "global_contrast", "global_encoder", "moco", "queue", "projection")
+SHAPING = ("features", "local_contrast", "global_contrast", "global_encoder", "moco", "queue", "projection")
 """Settings that decide which weights the model has."""
 
 
@@ -45,6 +48,10 @@ class LRC(Method):
         "local": {"global_contrast": "none"},
         "in_batch": {"queue": 0},
         "moco_v2": {"moco": "v2"},
+        "simclr": {"global_contrast": "simclr"},
+        "byol": {"global_contrast": "byol"},
+        "simsiam": {"global_contrast": "simsiam"},
+        "moco_twice": {"local_contrast": "global"},
     }
 
     # -- before the first step ------------------------------------------------------------------------------------
@@ -137,16 +144,31 @@ class LRC(Method):
         return LRCNet(network, self.config)
 
     def loss(self, model: nn.Module, pretext: Pretext) -> Losses:
-        """The local contrast plus the global one; ``top1`` tells how many regions would be found again."""
+        """The local contrast plus the global one; ``top1`` tells how many regions would be found again.
+
+        ``global_spread`` and ``global_rank`` tell whether the slices' vectors still differ (`embedding_gauge`); in the control
+        both branches have all of these.
+        """
+        net: LRCNet = model  # type: ignore[assignment]
+        total, parts = self._local(net, pretext) if net.local is not None else (None, {})
+        for branch, contrast in net.contrasts.items():
+            found = contrast(pretext.inputs, pretext.targets["warped"])
+            parts[branch] = found["loss"]
+            parts |= {f"{branch}_{name}": found[name] for name in ("spread", "rank")}
+            total = found["loss"] if total is None else total + found["loss"]
+        assert total is not None
+        return Losses(total=total, parts=parts)
+
+    def _local(self, net: LRCNet, pretext: Pretext) -> tuple[Tensor, dict[str, Tensor]]:
+        """The contrast of regions, and its parts."""
         import torch
 
         from napari_ssl_seg.methods.lrc_loss import local_contrast, retrieval, similarity
 
-        net: LRCNet = model  # type: ignore[assignment]
         config = self.config
         queries, keys = self._means(*self._features(net, pretext), pretext)
         valid = pretext.targets["ids"] > 0
-        total = local_contrast(
+        loss = local_contrast(
             queries,
             keys,
             valid,
@@ -155,40 +177,47 @@ class LRC(Method):
             normalise=config.normalise,
             reduction=config.reduction,
         )
-        parts = {"local": total}
-        if net.global_contrast is not None:
-            parts["global"] = net.global_contrast(pretext.inputs, pretext.targets["warped"])
-            total = total + parts["global"]
         with torch.no_grad():
-            parts["top1"] = retrieval(similarity(queries, keys, normalise=config.normalise), valid)
-        return Losses(total=total, parts=parts)
+            found = retrieval(similarity(queries, keys, normalise=config.normalise), valid)
+        return loss, {"local": loss, "top1": found}
 
     def after_step(self, model: nn.Module, step: int, total: int) -> None:
-        """The key encoder follows, and the queue takes the last keys."""
+        """Key encoders follow, and queues take the last keys."""
         net: LRCNet = model  # type: ignore[assignment]
-        if net.global_contrast is not None:
-            net.global_contrast.after_step()
+        for contrast in net.contrasts.values():
+            contrast.after_step(step, total)
+
+    def remarks(self, model: nn.Module) -> tuple[str, ...]:
+        """That a contrast of whole slices has collapsed, or has nothing to tell a slice from."""
+        net: LRCNet = model  # type: ignore[assignment]
+        return tuple(remark for contrast in net.contrasts.values() for remark in contrast.remarks())
 
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
-        """Similarities of the first slice's regions, clusters of the pixel features, and how well regions are found again."""
+        """Similarities of the first slice's regions, clusters of the pixel features, and how well regions are found again;
+        in the control, which has no pixel features, the similarities of whole slices to the local branch."""
         import torch
 
         from napari_ssl_seg.methods.lrc_views import output_views
+        from napari_ssl_seg.methods.siamese_views import output_views as whole_views
 
+        net: LRCNet = model  # type: ignore[assignment]
         with torch.no_grad():
-            here, there = self._features(model, pretext)
+            if net.local_contrast is not None:
+                return whole_views(*net.local_contrast.embed(pretext.inputs, pretext.targets["warped"]))
+            here, there = self._features(net, pretext)
             return output_views(self.config, pretext, here, *self._means(here, there, pretext))
 
     def transfer(self, model: nn.Module) -> dict[str, Tensor]:
-        """Names of a `UNetPair`: the local branch, and the encoder of the global one. Its decoder stays random."""
+        """Names of a `UNetPair`: the local branch, and the encoder of the global one. Its decoder stays random; in the control
+        both do."""
         net: LRCNet = model  # type: ignore[assignment]
         return net.transfer()
 
-    def _features(self, model: nn.Module, pretext: Pretext) -> tuple[Tensor, Tensor]:
+    def _features(self, net: LRCNet, pretext: Pretext) -> tuple[Tensor, Tensor]:
         """Pixel features of the scan and of its warped view, (B, D, H, W) each."""
         import torch
 
-        net: LRCNet = model  # type: ignore[assignment]
+        assert net.local is not None
         here, there = net.local(torch.cat((pretext.inputs, pretext.targets["warped"]))).float().chunk(2)
         return here, there
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_ssl_seg.methods.base import MethodConfig
 from napari_ssl_seg.regions.settings import RegionSettings, Source
 
 _MOCO: dict[str, Any] = {"when": {"global_contrast": ["moco"]}}
+_CONTRAST: dict[str, Any] = {"when": {"global_contrast": ["moco", "simclr"]}}
 
 
 class LRCConfig(RegionSettings, MethodConfig):
@@ -93,11 +94,23 @@ class LRCConfig(RegionSettings, MethodConfig):
         description="mean: every slice counts the same; sum: slices with more regions count more, as printed.",
     )
 
+    local_contrast: Literal["regions", "global"] = Field(
+        default="regions",
+        title="Local branch learns",
+        description=(
+            "regions: LRC; global: its encoder learns as the other branch's, by the global contrast, and its decoder stays"
+            " random, which is the paper's control with as many weights."
+        ),
+    )
+
     # -- global contrast ------------------------------------------------------------------------------------------
-    global_contrast: Literal["moco", "none"] = Field(
+    global_contrast: Literal["moco", "simclr", "byol", "simsiam", "none"] = Field(
         default="moco",
         title="Global contrast",
-        description="Of whole slices, for the encoder of the other branch; none: that branch stays random.",
+        description=(
+            "Of whole slices, for the encoder of the other branch, with that method's own heads; none: that branch stays"
+            " random."
+        ),
         json_schema_extra={"basic": True},
     )
     global_encoder: Literal["unet", "resnet50"] = Field(
@@ -136,18 +149,21 @@ class LRCConfig(RegionSettings, MethodConfig):
         le=4096,
         title="Length of the keys",
         description="Numbers that a slice is reduced to. MoCo: 128.",
-        json_schema_extra=_MOCO,
+        json_schema_extra=_CONTRAST,
     )
     global_temperature: float = Field(
         default=0.0,
         ge=0.0,
         le=10.0,
         title="Global temperature",
-        description="Divides the similarities of slices; 0: 0.07 with v1 and 0.2 with v2.",
-        json_schema_extra=_MOCO,
+        description="Divides the similarities of slices; 0: 0.07 with MoCo v1, 0.2 with v2 and 0.5 with SimCLR.",
+        json_schema_extra=_CONTRAST,
     )
 
-    @property
-    def moco_temperature(self) -> float:
-        """`global_temperature`, or what belongs to the version of MoCo."""
-        return self.global_temperature or {"v1": 0.07, "v2": 0.2}[self.moco]
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> LRCConfig:
+        if self.local_contrast == "global" and self.global_contrast == "none":
+            raise ValueError(
+                "the local branch is to learn as the global one does, which learns nothing; choose a global contrast"
+            )
+        return self

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.methods.contrast import MomentumContrast
+from napari_ssl_seg.methods.registry import get_method
+from napari_ssl_seg.methods.siamese_net import SiameseNet
 from napari_ssl_seg.networks.pair import Branch, UNetPair, global_unet
 from napari_ssl_seg.networks.unet import UNet
 
@@ -15,34 +17,60 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_ssl_seg.methods.lrc_config import LRCConfig
+    from napari_ssl_seg.methods.siamese import Siamese
+    from napari_ssl_seg.methods.siamese_net import Design
     from napari_ssl_seg.networks.resnet_unet import ResNetUNet
 
 
 class LRCNet(nn.Module):
-    """``local``: encoder, decoder and 1x1 convolution to D features; ``global_contrast``: MoCo around another encoder."""
+    """``local``: encoder, decoder and 1x1 convolution to D features; ``global_contrast``: a contrast around another encoder.
+
+    In the control ``local_contrast``, such a contrast around the local branch's encoder, stands in the place of ``local``.
+    """
 
     def __init__(self, network: nn.Module, config: LRCConfig) -> None:
         super().__init__()
         local, other = _unets(network, config)
-        self.local = Branch(local, config.features)
-        self.global_contrast: MomentumContrast | None = None
-        if config.global_contrast == "moco":
-            self.global_contrast = MomentumContrast(
-                other.drop_decoder(),
-                features=config.projection,
-                layers=1 if config.moco == "v1" else 2,
-                queue=config.queue,
-                momentum=config.momentum,
-                temperature=config.moco_temperature,
-            )
+        self.local: Branch | None = None
+        self.local_contrast: SiameseNet | None = None
+        self.global_contrast: SiameseNet | None = None
+        if config.local_contrast == "regions":
+            self.local = Branch(local, config.features)
+        else:
+            self.local_contrast = SiameseNet(local.drop_decoder(), global_design(config, "local"))
+        if config.global_contrast != "none":
+            self.global_contrast = SiameseNet(other.drop_decoder(), global_design(config, "global"))
+
+    @property
+    def contrasts(self) -> dict[str, SiameseNet]:
+        """Contrasts of whole slices, by branch."""
+        both = {"local": self.local_contrast, "global": self.global_contrast}
+        return {name: contrast for name, contrast in both.items() if contrast is not None}
 
     def transfer(self) -> dict[str, Tensor]:
-        """The trained part of a `UNetPair`, under its names: all of the local branch, the encoder of the global one."""
-        handed = {f"local.{name}": tensor for name, tensor in self.local.state_dict().items()}
-        if self.global_contrast is not None:
-            encoder = self.global_contrast.encoder.backbone
-            handed |= {f"global_.unet.{name}": tensor for name, tensor in encoder.state_dict().items()}
+        """The trained part of a `UNetPair`, under its names: all of the local branch, the encoder of the global one; in the
+        control both encoders."""
+        handed: dict[str, Tensor] = {}
+        if self.local is not None:
+            handed |= {f"local.{name}": tensor for name, tensor in self.local.state_dict().items()}
+        for branch, contrast in self.contrasts.items():
+            place = "local" if branch == "local" else "global_"
+            handed |= {f"{place}.unet.{name}": tensor for name, tensor in contrast.backbone.state_dict().items()}
         return {name: tensor.detach().clone() for name, tensor in handed.items()}
+
+
+def global_design(config: LRCConfig, branch: str = "global") -> Design:
+    """Of the method that the global contrast names, with those of its settings that LRC has."""
+    name = config.global_contrast
+    settings: dict[str, Any] = {}
+    if name in ("moco", "simclr"):
+        settings = {"projection": config.projection}
+        if config.global_temperature:
+            settings["temperature"] = config.global_temperature
+    if name == "moco":
+        settings |= {"version": config.moco, "queue": config.queue, "momentum": config.momentum}
+    method: Siamese = get_method(name, settings)  # type: ignore[assignment]
+    return replace(method.design(), title=f"{method.title} in LRC's {branch} branch")
 
 
 def _unets(network: nn.Module, config: LRCConfig) -> tuple[UNet, UNet | ResNetUNet]:

@@ -47,20 +47,9 @@ def prepare(method: LRC, study: Study, case_ids: Sequence[str]) -> Generator[Eve
     resolved = resolve_settings(config)
     regions = yield from prepare_regions(study, resolved, case_ids, purpose="train")
     counts = np.array([0 if found is None else len(found) for case in case_ids for found in regions.case_areas(case)])
-    slices, none, one = len(counts), int((counts == 0).sum()), int((counts == 1).sum())
-    median = float(np.median(counts[counts > 0])) if none < slices else 0.0
+    slices = len(counts)
     queue = queue_length(config.queue, slices)
-    warnings = []
-    if none == slices:
-        warnings.append("no slice has a region, so the local contrast learns nothing; choose another source of regions")
-    elif median < FEW_REGIONS:
-        warnings.append(
-            f"slices have {median:g} regions (median), too few to tell apart: smaller superpixels help the local contrast"
-        )
-    if none < slices and none + one:
-        warnings.append(
-            f"{none + one} of {slices} slices have fewer than two regions and are left out of the local contrast"
-        )
+    warnings = region_warnings(counts) if config.local_contrast == "regions" else []
     if config.global_contrast == "moco" and config.queue and not queue:
         warnings.append(f"{slices} slices are too few for a queue; the global contrast looks at the batch alone")
     return Prepared(
@@ -70,12 +59,34 @@ def prepare(method: LRC, study: Study, case_ids: Sequence[str]) -> Generator[Eve
         facts={
             "regions": regions.title,
             "slices": slices,
-            "median_regions": median,
-            "slices_without_regions": none,
-            "slices_of_one_region": one,
+            "median_regions": median_regions(counts),
+            "slices_without_regions": int((counts == 0).sum()),
+            "slices_of_one_region": int((counts == 1).sum()),
             "queue": queue if config.global_contrast == "moco" else 0,
         },
     )
+
+
+def median_regions(counts: np.ndarray) -> float:
+    """Of the slices that have any region; 0 where none has. ``counts``: regions a slice."""
+    return float(np.median(counts[counts > 0])) if counts.any() else 0.0
+
+
+def region_warnings(counts: np.ndarray) -> list[str]:
+    """What the local contrast will miss with so many regions a slice."""
+    slices, none, one = len(counts), int((counts == 0).sum()), int((counts == 1).sum())
+    if none == slices:
+        return ["no slice has a region, so the local contrast learns nothing; choose another source of regions"]
+    warnings = []
+    if (median := median_regions(counts)) < FEW_REGIONS:
+        warnings.append(
+            f"slices have {median:g} regions (median), too few to tell apart: smaller superpixels help the local contrast"
+        )
+    if none + one:
+        warnings.append(
+            f"{none + one} of {slices} slices have fewer than two regions and are left out of the local contrast"
+        )
+    return warnings
 
 
 def prepare_slice(method: LRC, study: Study, case_id: str, index: int) -> Prepared:

@@ -57,9 +57,12 @@ def pretext_stats(config: LRCConfig, batch: Batch, shared: SharedRegions, field:
         "largest_displacement": float(field.square().sum(dim=1).max().sqrt()),
         "images_without_contrast": float((counts < (1 if config.include_self else 2)).sum()),
     }
+    # A batch of one has nothing to tell its slice from where there is no queue: that loss is then 0.
+    others = len(batch.image) - 1
     if config.global_contrast == "moco":
-        # A batch of one has nothing to tell its slice from where there is no queue: that loss is then 0.
-        stats["global_negatives"] = float(config.queue or len(batch.image) - 1)
+        stats["global_negatives"] = float(config.queue or others)
+    elif config.global_contrast == "simclr":
+        stats["global_negatives"] = float(2 * others)
     return stats
 
 

@@ -20,7 +20,9 @@ EVERY = [
 ]
 
 
-PARTIAL = {"mae", "mod", "alice", "rotation", "relative_location", "voco", "swin_unetr_pretext"}
+PARTIAL = {"mae", "mod", "alice", "rotation", "relative_location", "voco", "swin_unetr_pretext"} | {
+    *("simclr", "moco", "byol", "simsiam"),
+}
 """Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
 
 

@@ -8,22 +8,12 @@ from torch.nn import functional as F
 
 from napari_ssl_seg.methods.contrast import (
     KeyQueue,
-    MomentumContrast,
-    PooledEncoder,
     batch_loss,
     follow,
     negative_cosine,
     nt_xent,
     queue_loss,
 )
-from napari_ssl_seg.networks import build_network
-from tests.methods.fakes import small_spec
-
-
-def moco(queue: int = 8, **changes) -> MomentumContrast:
-    torch.manual_seed(0)
-    options = {"features": 16, "layers": 1, "queue": queue, "momentum": 0.9, "temperature": 0.07} | changes
-    return MomentumContrast(build_network(small_spec(2)).drop_decoder(), **options)
 
 
 def test_worked_numbers():
@@ -106,64 +96,3 @@ def test_following_keeps_a_share_of_itself():
     follow(first, second, 0.75)
     for name, weight in first.named_parameters():
         assert torch.allclose(weight, 0.75 * before[name] + 0.25 * dict(second.named_parameters())[name], atol=1e-7)
-
-
-@pytest.mark.parametrize("layers", [1, 2])
-def test_vectors_have_unit_length(layers):
-    torch.manual_seed(0)
-    encoder = PooledEncoder(build_network(small_spec(2)).drop_decoder(), 16, layers)
-    vectors = encoder(torch.randn(3, 1, 32, 32))
-    assert vectors.shape == (3, 16)
-    assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
-    assert sum(isinstance(part, torch.nn.Linear) for part in encoder.head) == layers
-
-
-def test_instance_norm_gets_a_mean_for_each_quarter():
-    for norm, width in (("instance", 4 * 128), ("batch", 128)):
-        backbone = build_network(small_spec(2).model_copy(update={"options": {"norm": norm}}))
-        encoder = PooledEncoder(backbone, 16, 1).eval()
-        assert encoder.head[0].in_features == width
-    x = torch.randn(1, 1, 32, 32)
-    means = encoder.backbone.encode(x)[-1].mean(dim=(2, 3))
-    assert torch.allclose(encoder(x), F.normalize(encoder.head(means), dim=1), atol=1e-6)
-
-
-def test_keys_are_made_without_gradients_and_enter_the_queue_after_the_step():
-    net = moco()
-    assert net.key_encoder is not None and net.queue is not None
-    assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), net.key_encoder.parameters(), strict=True))
-    first, second, before = torch.randn(2, 1, 32, 32), torch.randn(2, 1, 32, 32), net.queue.keys.clone()
-    net(first, second).backward()
-    assert not any(weight.requires_grad or weight.grad is not None for weight in net.key_encoder.parameters())
-    assert all(weight.grad is not None for weight in net.encoder.parameters())
-    assert torch.equal(net.queue.keys, before)
-    with torch.no_grad():
-        keys = net.key_encoder(second)
-        for weight in net.encoder.parameters():
-            weight.add_(1.0)
-    net.after_step()
-    assert torch.equal(net.queue.keys[:2], keys)
-    assert torch.equal(net.queue.keys[2:], before[2:])
-    net.after_step()
-    assert int(net.queue.place) == 2
-
-
-def test_without_a_queue_both_views_train_one_encoder():
-    net = moco(queue=0)
-    assert net.key_encoder is None and net.queue is None
-    first, second = torch.randn(3, 1, 32, 32), torch.randn(3, 1, 32, 32)
-    loss = net(first, second)
-    assert torch.allclose(loss, batch_loss(net.encoder(first), net.encoder(second), 0.07))
-    net.after_step()
-    alone = net(first[:1], second[:1])
-    alone.backward()
-    assert alone.item() == 0.0
-
-
-def test_the_queue_travels_with_the_weights():
-    net, other = moco(), moco()
-    net(torch.randn(2, 1, 32, 32), torch.randn(2, 1, 32, 32))
-    net.after_step()
-    other.load_state_dict(net.state_dict())
-    assert torch.equal(other.queue.keys, net.queue.keys)
-    assert int(other.queue.place) == 2

@@ -7,6 +7,7 @@ import torch
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods import Batch, get_method
+from napari_ssl_seg.methods.lrc_net import global_design
 from napari_ssl_seg.methods.lrc_preparation import queue_length
 from napari_ssl_seg.networks import NetworkSpec, build_network
 from napari_ssl_seg.pretext import generator_for, sample_batch
@@ -300,9 +301,11 @@ def test_an_inspected_sample_keeps_its_settings_but_for_the_shape_of_the_model()
 
 
 def test_temperatures_belong_to_the_version():
-    assert method().config.moco_temperature == 0.07
-    assert method(moco="v2").config.moco_temperature == 0.2
-    assert method(moco="v2", global_temperature=0.5).config.moco_temperature == 0.5
+    designs = [
+        global_design(method(**settings).config) for settings in ({}, {"moco": "v2"}, {"global_contrast": "simclr"})
+    ]
+    assert [design.temperature for design in designs] == [0.07, 0.2, 0.5]
+    assert global_design(method(moco="v2", global_temperature=0.5).config).temperature == 0.5
 
 
 @pytest.mark.parametrize(
@@ -316,3 +319,52 @@ def test_the_queue_holds_at_most_half_of_the_slices(wanted, slices, length):
 
 def test_the_paper_s_source_is_the_default():
     assert method().config.source == "felzenszwalb"
+
+
+# -- other global branches, and the control ------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["simclr", "byol", "simsiam"])
+def test_the_global_branch_takes_other_methods(name):
+    lrc = method(global_contrast=name)
+    net, pretext = model_of(lrc), pretext_of(lrc)
+    before = {key: value.clone() for key, value in net.global_contrast.state_dict().items() if key.startswith("key_")}
+    losses = lrc.loss(net, pretext)
+    assert torch.allclose(losses.total, losses.parts["local"] + losses.parts["global"])
+    assert {"global_spread", "global_rank"} <= losses.parts.keys()
+    losses.total.backward()
+    assert all(weight.grad is not None for weight in net.parameters() if weight.requires_grad)
+    with torch.no_grad():
+        for weight in net.global_contrast.encoder.parameters():
+            weight.add_(1.0)
+    lrc.after_step(net, 0, 10)
+    after = net.global_contrast.state_dict()
+    assert bool(before) == (name == "byol")
+    assert all(not torch.equal(value, after[key]) for key, value in before.items() if "weight" in key)
+    own = get_method(name).design()
+    design = net.global_contrast.design
+    assert (design.objective, design.predictor, design.momentum) == (own.objective, own.predictor, own.momentum)
+
+
+def test_the_control_has_as_many_weights_and_two_encoders_that_learn_alone():
+    control = method(local_contrast="global")
+    net, pretext = model_of(control), pretext_of(control)
+    losses = control.loss(net, pretext)
+    assert torch.allclose(losses.total, losses.parts["local"] + losses.parts["global"])
+    losses.total.backward()
+    assert all(weight.grad is not None for weight in net.parameters() if weight.requires_grad)
+    first, second = (contrast.backbone.encoder[0][0].weight for contrast in net.contrasts.values())
+    assert not torch.equal(first, second)
+    control.after_step(net, 0, 2)
+    assert all(int(contrast.queue.place) == len(pretext.inputs) for contrast in net.contrasts.values())
+    handed, spec = control.transfer(net), control.finetuning_spec(small_spec(2))
+    assert spec == method().finetuning_spec(small_spec(2))
+    target = build_network(spec).state_dict()
+    encoders = {name for name in target if name.startswith(("local.unet.encoder", "global_.unet.encoder"))}
+    assert handed.keys() == encoders
+    assert all(tensor.shape == target[name].shape for name, tensor in handed.items())
+    views = control.output_views(net.eval(), pretext)
+    assert views[0].data.shape == (len(pretext.inputs),) * 2
+
+
+def test_the_control_of_nothing_is_refused():
+    with pytest.raises(UserError, match="learns nothing"):
+        method(local_contrast="global", global_contrast="none")
