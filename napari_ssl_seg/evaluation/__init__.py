@@ -11,20 +11,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_ssl_seg.evaluation.collecting import Curve, collect_slices
+    from napari_ssl_seg.evaluation.engine import is_warm, warm_up
     from napari_ssl_seg.evaluation.errors_map import ERROR_CLASSES, error_map
     from napari_ssl_seg.evaluation.evaluating import evaluate, evaluate_folders
-    from napari_ssl_seg.evaluation.metrics import METRICS, MetricInfo, score
+    from napari_ssl_seg.evaluation.lesions import LesionScores, score_lesions
+    from napari_ssl_seg.evaluation.many import ManyComparison, compare_many
+    from napari_ssl_seg.evaluation.metrics import LESION_METRICS, METRICS, MetricInfo, score
     from napari_ssl_seg.evaluation.pictures import Cell, Picture, draw_slice
     from napari_ssl_seg.evaluation.report import write_report, write_study_report
-    from napari_ssl_seg.evaluation.slices import SliceTable, score_slices
-    from napari_ssl_seg.evaluation.statistics import PairedComparison, Spread, compare_paired, holm, spread
+    from napari_ssl_seg.evaluation.slices import SliceTable, rescore_slice, score_slices
+    from napari_ssl_seg.evaluation.statistics import (
+        PairedComparison,
+        Spread,
+        compare_paired,
+        holm,
+        mean_interval,
+        spread,
+    )
+    from napari_ssl_seg.evaluation.surface_map import surface_distance_map
     from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
 
 _HOMES = {
     "ERROR_CLASSES": "errors_map",
+    "LESION_METRICS": "metrics",
     "METRICS": "metrics",
     "Cell": "pictures",
     "Curve": "collecting",
+    "LesionScores": "lesions",
+    "ManyComparison": "many",
     "MetricInfo": "metrics",
     "PairedComparison": "statistics",
     "Picture": "pictures",
@@ -33,23 +47,33 @@ _HOMES = {
     "SliceTable": "slices",
     "Spread": "statistics",
     "collect_slices": "collecting",
+    "compare_many": "many",
     "compare_paired": "statistics",
     "draw_slice": "pictures",
     "error_map": "errors_map",
     "evaluate": "evaluating",
     "evaluate_folders": "evaluating",
     "holm": "statistics",
+    "is_warm": "engine",
+    "mean_interval": "statistics",
+    "rescore_slice": "slices",
     "score": "metrics",
+    "score_lesions": "lesions",
     "score_slices": "slices",
     "spread": "statistics",
+    "surface_distance_map": "surface_map",
+    "warm_up": "engine",
     "write_report": "report",
     "write_study_report": "report",
 }
 __all__ = [
     "ERROR_CLASSES",
+    "LESION_METRICS",
     "METRICS",
     "Cell",
     "Curve",
+    "LesionScores",
+    "ManyComparison",
     "MetricInfo",
     "PairedComparison",
     "Picture",
@@ -58,15 +82,22 @@ __all__ = [
     "SliceTable",
     "Spread",
     "collect_slices",
+    "compare_many",
     "compare_paired",
     "draw_slice",
     "error_map",
     "evaluate",
     "evaluate_folders",
     "holm",
+    "is_warm",
+    "mean_interval",
+    "rescore_slice",
     "score",
+    "score_lesions",
     "score_slices",
     "spread",
+    "surface_distance_map",
+    "warm_up",
     "write_report",
     "write_study_report",
 ]

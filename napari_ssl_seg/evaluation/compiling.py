@@ -25,14 +25,15 @@ def compiled(function: Callable[..., Any]) -> Any:
     import numba
 
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    config: Any = numba.config
     with _LOCK:  # numba reads the folder from a global setting while it decorates
-        chosen = numba.config.CACHE_DIR
+        chosen = config.CACHE_DIR
         if not os.environ.get("NUMBA_CACHE_DIR"):
             # By version: numba looks at the age of the calling function's file only, not of what it calls.
-            numba.config.CACHE_DIR = str(cache_folder() / "compiled" / __version__)
+            config.CACHE_DIR = str(cache_folder() / "compiled" / __version__)
         try:
             return numba.njit(cache=True, **settings)(function)
         except (RuntimeError, OSError):  # no folder can be written to
             return numba.njit(cache=False, **settings)(function)
         finally:
-            numba.config.CACHE_DIR = chosen
+            config.CACHE_DIR = chosen

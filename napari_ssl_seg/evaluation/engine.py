@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 LOG = logging.getLogger(__name__)
-NEAR = 250
+NEAR = 1000
 """About as many offsets are walked before a voxel is left to the search that reaches everywhere."""
 ROUNDING = 1e-9
 """A distance that equals the tolerance counts, whatever rounding did to it."""
@@ -127,7 +127,7 @@ def distances_of_label(
 def warm_up() -> bool:
     """Load or compile what scoring needs, so that the first score does not wait for it; for a background thread.
 
-    The first time on a computer it takes some ten seconds, afterwards about one. Returns whether the compiled loops are
+    The first time on a computer it takes some twenty seconds, afterwards about one. Returns whether the compiled loops are
     in use.
     """
     for dtype in (np.uint8, np.uint16):
@@ -181,7 +181,7 @@ def _by_kernels(
     if n_axes == 2:
         first, second, steps = first[None], second[None], [1.0, *steps]
     first, second, values = _as_small(first, second)
-    size = 256 if first.dtype == np.uint8 else 65536 if first.dtype == np.uint16 else len(values) + 1
+    size = int(np.iinfo(first.dtype).max) + 1 if values is None else len(values) + 1
     seen_first, seen_second = np.zeros(size, bool), np.zeros(size, bool)
     box, filled = kernels.survey(first, second, seen_first, seen_second)
     present = np.flatnonzero(seen_first | seen_second)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.errors import RunError, StudyError, UserError, VolumeError
+from napari_ssl_seg.evaluation.lesions import score_lesions
 from napari_ssl_seg.evaluation.metrics import (
     DISTANCE_METRICS,
     METRICS,
@@ -17,7 +18,7 @@ from napari_ssl_seg.evaluation.metrics import (
     check_metrics,
     score,
 )
-from napari_ssl_seg.evaluation.pairs import present_labels
+from napari_ssl_seg.evaluation.pairs import present_labels, union_maps
 from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
 from napari_ssl_seg.study.targets import read_targets, unions_of
 from napari_ssl_seg.training.events import Event
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Generator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from napari_ssl_seg.evaluation.lesions import LesionScores
     from napari_ssl_seg.study import Case, Study
     from napari_ssl_seg.study.targets import Targets
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.volumes import Volume
 
 NO_FILE = "no prediction file"
+RESAMPLED = "resampled to the reference's grid (nearest neighbour)"
 
 
 def evaluate(
@@ -41,6 +46,8 @@ def evaluate(
     metrics: Sequence[str] = tuple(METRICS),
     *,
     tolerance: float = TOLERANCE_MM,
+    lesions: Sequence[int] = (),
+    resample: bool = False,
 ) -> Generator[Event, None, ScoreTable]:
     """Score the predictions of runs against the study's labels.
 
@@ -56,6 +63,11 @@ def evaluate(
         ``train``, ``validation``, ``test``; ``all`` or None for every labelled case.
     metrics, tolerance
         As for `score`.
+    lesions
+        Labels whose connected components are lesions: `LESION_METRICS` are given for them, too (`score_lesions`).
+    resample
+        Bring a prediction on another grid to that of its reference (nearest neighbour) and say so in the note, instead of
+        refusing it.
 
     Returns
     -------
@@ -83,14 +95,21 @@ def evaluate(
             reference = study.label(case.id, purpose="evaluate")
             if reference is None:
                 raise StudyError(f"the label of case {case.id} is gone; put the file back or remove the case")
+            prediction, moved = _prediction(
+                run.prediction_path(case.id), reference, f"case {case.id}, run {run.id}", resample
+            )
+            if moved:
+                yield Event("warning", {"message": moved}, run.id)
             found = _score_case(
-                _prediction(run.prediction_path(case.id), reference, f"case {case.id}, run {run.id}"),
+                prediction,
                 reference,
                 tuple(classes),
                 case.labelled_slices,
                 names,
                 tolerance,
                 unions,
+                lesions,
+                moved=bool(moved),
             )
             for label, values in found.items():
                 rows.append(_row(run.id, title, case.id, case.split, label, classes, values))
@@ -119,6 +138,8 @@ def evaluate_folders(
     tolerance: float = TOLERANCE_MM,
     title: str | None = None,
     targets: Targets = None,
+    lesions: Sequence[int] = (),
+    resample: bool = False,
 ) -> Generator[Event, None, ScoreTable]:
     """Score a folder of predictions, from any framework, against a folder of references.
 
@@ -137,6 +158,8 @@ def evaluate_folders(
         What tables call the predictions; default: the folder's name.
     targets
         Unions of label values, scored in place of ``labels`` (`study.targets.read_targets`).
+    lesions, resample
+        As for `evaluate`.
 
     Raises
     ------
@@ -166,8 +189,10 @@ def evaluate_folders(
     rows: list[ScoreRow] = []
     for stem, path in references.items():
         reference = read_volume(path, role="label")
-        prediction = _prediction(predictions.get(stem), reference, f"case {stem}")
-        found = _score_case(prediction, reference, labels, None, names, tolerance, unions)
+        prediction, moved = _prediction(predictions.get(stem), reference, f"case {stem}", resample)
+        if moved:
+            yield Event("warning", {"message": moved}, run)
+        found = _score_case(prediction, reference, labels, None, names, tolerance, unions, lesions, moved=bool(moved))
         for label, values in found.items():
             rows.append(_row(run, title or run, stem, "", label, classes or {}, values))
             yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run)
@@ -199,20 +224,24 @@ def _with_predictions(
     return chosen
 
 
-def _prediction(path: Path | None, reference: Volume, what: str) -> Volume | None:
-    """The prediction, on the reference's grid; None where there is no file."""
+def _prediction(path: Path | None, reference: Volume, what: str, resample: bool) -> tuple[Volume | None, str]:
+    """The prediction, on the reference's grid, and what had to be done for that; None where there is no file."""
     from napari_ssl_seg.volumes import geometry_mismatch, read_volume
 
     if path is None or not path.exists():
-        return None
+        return None, ""
     prediction = read_volume(path, role="label")
     mismatch = geometry_mismatch(prediction.geometry, reference.geometry)
-    if mismatch is not None:
+    if mismatch is None:
+        return prediction, ""
+    if not resample:
         raise VolumeError(
             f"{path} does not lie on the grid of its reference ({what}): {mismatch};"
             " predict on the scan that was labelled, or resample with nearest neighbour"
         )
-    return prediction
+    from napari_ssl_seg.evaluation.grids import onto_grid
+
+    return onto_grid(prediction, reference.geometry), f"{path} ({what}) was resampled, nearest neighbour: {mismatch}"
 
 
 def _score_case(
@@ -223,6 +252,9 @@ def _score_case(
     metrics: Sequence[str],
     tolerance: float,
     unions: Mapping[int, Sequence[int]] | None = None,
+    lesions: Sequence[int] = (),
+    *,
+    moved: bool = False,
 ) -> dict[int, dict[str, float | str]]:
     second = reference.array
     first = np.zeros_like(second) if prediction is None else prediction.array
@@ -233,15 +265,33 @@ def _score_case(
     sparse = labelled_slices is not None and len(labelled_slices) < second.shape[0]
     kept = list(labelled_slices or ()) if sparse else slice(None)
     found = score(first[kept], second[kept], reference.spacing, labels, metrics, tolerance=tolerance, unions=unions)
-    for values in found.values():
+    counted = _lesions(first, second, reference.spacing, lesions, unions) if lesions and not sparse else {}
+    for label, values in found.items():
         notes = [str(values["note"])]
         if prediction is None:
             notes = [f"{notes[0]} ({NO_FILE})"]
+        if moved:
+            notes.append(RESAMPLED)
+        if label in counted:
+            values.update(counted[label].as_metrics())
         if sparse:
             values.update(dict.fromkeys(DISTANCE_METRICS.intersection(metrics), NAN))
             notes.append(f"{len(first[kept])} of {len(second)} slices labelled: no distances")
         values["note"] = "; ".join(note for note in notes if note)
     return found
+
+
+def _lesions(
+    pred: NDArray[Any],
+    ref: NDArray[Any],
+    spacing: Sequence[float],
+    labels: Sequence[int],
+    unions: Mapping[int, Sequence[int]] | None,
+) -> dict[int, LesionScores]:
+    if unions is None:
+        return score_lesions(pred, ref, spacing, labels)
+    chosen = {label: values for label, values in unions.items() if label in labels}
+    return {label: score_lesions(*maps, spacing, (1,))[1] for label, maps in union_maps(pred, ref, chosen)}
 
 
 def _row(

@@ -18,6 +18,14 @@ FEW = 32
 
 
 @compiled
+def _any_value(a, b):
+    found = False
+    for k in range(len(a)):
+        found |= (a[k] != 0) | (b[k] != 0)
+    return found
+
+
+@compiled
 def survey(first, second, seen_first, seen_second):
     """Which values occur, the box outside which both are 0 ((low, high) for each axis), and voxels that are not 0."""
     planes, rows, columns = first.shape
@@ -25,21 +33,19 @@ def survey(first, second, seen_first, seen_second):
     filled = 0
     for z in range(planes):
         for y in range(rows):
-            a, b = first[z, y], second[z, y]
             for start in range(0, columns, BLOCK):
                 stop = min(start + BLOCK, columns)
-                any_value = a[start] | b[start]
-                for x in range(start, stop):
-                    any_value |= a[x] | b[x]
-                if any_value == 0:
+                a, b = first[z, y, start:stop], second[z, y, start:stop]
+                if not _any_value(a, b):
                     continue
-                for x in range(start, stop):
-                    if a[x] | b[x]:
-                        seen_first[a[x]] = True
-                        seen_second[b[x]] = True
-                        box[4] = min(box[4], x)
-                        box[5] = max(box[5], x + 1)
+                low, high = stop, start
+                for k in range(len(a)):
+                    if a[k] != 0 or b[k] != 0:
+                        seen_first[a[k]] = True
+                        seen_second[b[k]] = True
+                        low, high = min(low, start + k), start + k + 1
                         filled += 1
+                box[4], box[5] = min(box[4], low), max(box[5], high)
                 box[0] = min(box[0], z)
                 box[1] = z + 1
                 box[2] = min(box[2], y)
@@ -48,16 +54,33 @@ def survey(first, second, seen_first, seen_second):
 
 
 @compiled
-def _is_surface(labels, z, y, x, flat):
+def _find_edges(labels, z, y, start, stop, flat, edges):
+    """Mark those voxels from start to stop of a row that differ from a neighbour by face, or lie at the border.
+
+    Written for the compiler to take many voxels at once; returns whether there are any.
+    """
     planes, rows, columns = labels.shape
-    value = labels[z, y, x]
-    if x == 0 or x == columns - 1 or labels[z, y, x - 1] != value or labels[z, y, x + 1] != value:
+    if y == 0 or y == rows - 1 or (not flat and (z == 0 or z == planes - 1)):
+        edges[: stop - start] = True
         return True
-    if y == 0 or y == rows - 1 or labels[z, y - 1, x] != value or labels[z, y + 1, x] != value:
-        return True
+    row, before, behind = labels[z, y, start:stop], labels[z, y - 1, start:stop], labels[z, y + 1, start:stop]
+    any_edge = False
     if flat:
-        return False
-    return z == 0 or z == planes - 1 or labels[z - 1, y, x] != value or labels[z + 1, y, x] != value
+        for k in range(len(row)):
+            edges[k] = (row[k] != before[k]) | (row[k] != behind[k])
+    else:
+        below, above = labels[z - 1, y, start:stop], labels[z + 1, y, start:stop]
+        for k in range(len(row)):
+            edges[k] = (row[k] != before[k]) | (row[k] != behind[k]) | (row[k] != below[k]) | (row[k] != above[k])
+    for k in range(1, len(row)):
+        edges[k] |= row[k] != row[k - 1]
+    for k in range(len(row) - 1):
+        edges[k] |= row[k] != row[k + 1]
+    edges[0] |= start == 0 or labels[z, y, max(start, 1) - 1] != row[0]
+    edges[len(row) - 1] |= stop == columns or labels[z, y, min(stop, columns - 1)] != row[len(row) - 1]
+    for k in range(len(row)):
+        any_edge |= edges[k]
+    return any_edge
 
 
 @compiled
@@ -66,40 +89,44 @@ def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, 
     row = box[5] - box[4] + 2 * padding[2]
     plane = row * (box[3] - box[2] + 2 * padding[1])
     n_first = n_second = 0
+    edges = np.empty(BLOCK, np.bool_)
     for z in range(box[0], box[1]):
         for y in range(box[2], box[3]):
-            a, b = first[z, y], second[z, y]
             shift = (z - box[0] + padding[0]) * plane + (y - box[2] + padding[1]) * row + padding[2] - box[4]
             for start in range(box[4], box[5], BLOCK):
                 stop = min(start + BLOCK, box[5])
-                any_value = a[start] | b[start]
-                for x in range(start, stop):
-                    any_value |= a[x] | b[x]
-                if any_value == 0:
+                a, b = first[z, y, start:stop], second[z, y, start:stop]
+                if not _any_value(a, b):
                     continue
-                old_v, old_w, run = a[start], b[start], 0
-                for x in range(start, stop):
-                    v, w = a[x], b[x]
-                    if v != old_v or w != old_w:  # runs are counted at once: one sum a voxel would wait for the last
+                old_v, old_w, run = a[0], b[0], 0
+                for k in range(len(a)):
+                    if a[k] != old_v or b[k] != old_w:  # runs are counted at once: a sum a voxel waits for the last one
                         _count(table[old_v], table[old_w], run, counts)
-                        old_v, old_w, run = v, w, 0
+                        old_v, old_w, run = a[k], b[k], 0
                     run += 1
-                    if not want:
-                        continue
-                    code = table[v]
-                    if code and _is_surface(first, z, y, x, flat):
-                        first_map[shift + x] = code
-                        places[n_first] = shift + x
-                        n_first += 1
-                        surfaces[0, code - 1] += 1
-                    code = table[w]
-                    if code and _is_surface(second, z, y, x, flat):
-                        second_map[shift + x] = code
-                        others[n_second] = shift + x
-                        n_second += 1
-                        surfaces[1, code - 1] += 1
                 _count(table[old_v], table[old_w], run, counts)
+                if not want:
+                    continue
+                at = shift + start
+                if _find_edges(first, z, y, start, stop, flat, edges):
+                    n_first = _take(a, edges, table, at, first_map, places, n_first, surfaces[0])
+                if _find_edges(second, z, y, start, stop, flat, edges):
+                    n_second = _take(b, edges, table, at, second_map, others, n_second, surfaces[1])
     return n_first, n_second
+
+
+@compiled
+def _take(values, edges, table, at, surface_map, places, n, surfaces):
+    """Put the surface voxels of a part of a row into the map and the list; returns the list's new length."""
+    for k in range(len(values)):
+        if edges[k]:
+            code = table[values[k]]
+            if code:
+                surface_map[at + k] = code
+                places[n] = at + k
+                n += 1
+                surfaces[code - 1] += 1
+    return n
 
 
 @compiled

@@ -5,6 +5,7 @@ Definitions, edge cases and whom they agree with: ``docs/metrics.md``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,15 @@ METRICS = {
         "Relative volume difference", "", 0.0, None, "volume of prediction minus reference, over the reference"
     ),
 }
+LESION_METRICS = {
+    "lesions_detected": MetricInfo("Detected lesions", "", math.inf, True, "lesions of the reference that were found"),
+    "lesions_missed": MetricInfo("Missed lesions", "", 0.0, False, "lesions of the reference that were not found"),
+    "lesions_false": MetricInfo("False lesions", "", 0.0, False, "lesions of the prediction that are none"),
+    "lesion_f1": MetricInfo("Lesion F1", "", 1.0, True, "2 detected / (2 detected + missed + false) lesions"),
+}
+"""Of labels whose components are lesions (`score_lesions`); not for `score`."""
+TABLE_METRICS = {**METRICS, **LESION_METRICS}
+"""What a `ScoreTable` may hold."""
 DISTANCE_METRICS = frozenset({"assd", "hd", "hd95", "nsd"})
 
 

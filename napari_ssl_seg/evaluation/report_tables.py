@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.evaluation.charts import method_color
 from napari_ssl_seg.evaluation.collecting import unique_titles
-from napari_ssl_seg.evaluation.metrics import FALSE_ALARM, METRICS, MISSED
+from napari_ssl_seg.evaluation.metrics import FALSE_ALARM, MISSED, TABLE_METRICS
 from napari_ssl_seg.evaluation.statistics import compare_paired, holm, p_text
 from napari_ssl_seg.evaluation.tables import AVERAGE
 
@@ -27,7 +27,7 @@ def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -
 
     A dagger stands where a method differs from its baseline (run -> run that it is compared with).
     """
-    info = METRICS[metric]
+    info = TABLE_METRICS[metric]
     classes: list[tuple[int | None, str]] = [*table.classes.items()]
     many = len(classes) > MANY_CLASSES
     shown = [(None, AVERAGE), *classes] if many else [*classes, (None, AVERAGE)]
@@ -57,7 +57,7 @@ def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -
 
 def test_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> str:
     """Each method against its baseline, case by case."""
-    info, titles = METRICS[metric], unique_titles(table)
+    info, titles = TABLE_METRICS[metric], unique_titles(table)
     order = {run: place for place, run in enumerate(table.runs)}
     lines = []
     for run, (test, corrected) in tests(table, metric, baselines).items():
@@ -122,7 +122,7 @@ def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _value(part: Spread, best: float, metric: str, *, dagger: bool) -> str:
     if part.n == 0:
         return '<td title="not defined for any case">–</td>'
-    digits = 3 if METRICS[metric].best == 1 else 2
+    digits = 3 if TABLE_METRICS[metric].best == 1 else 2
     mean = f"{part.mean:.{digits}f}"
     if mean == f"{best:.{digits}f}":
         mean = f"<b>{mean}</b>"

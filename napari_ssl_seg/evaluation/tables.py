@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.evaluation.metrics import ABSENT, FALSE_ALARM, METRICS, MISSED, NAN
+from napari_ssl_seg.evaluation.metrics import ABSENT, FALSE_ALARM, MISSED, NAN, TABLE_METRICS
 from napari_ssl_seg.evaluation.statistics import Spread, spread
 from napari_ssl_seg.files import read_json, write_json, write_text
 
@@ -63,7 +63,7 @@ class ScoreRow:
             split=str(data["split"]),
             label=int(data["label"]),
             class_name=str(data["class"]),
-            metrics={name: NAN if data[name] is None else float(data[name]) for name in METRICS if name in data},
+            metrics={name: NAN if data[name] is None else float(data[name]) for name in TABLE_METRICS if name in data},
             note=str(data["note"]),
         )
 
@@ -84,7 +84,7 @@ class ScoreTable:
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics in the table, the usual three first."""
         present = {name for row in self.rows for name in row.metrics}
-        return tuple(name for name in dict.fromkeys((*FIRST_METRICS, *METRICS)) if name in present)
+        return tuple(name for name in dict.fromkeys((*FIRST_METRICS, *TABLE_METRICS)) if name in present)
 
     @property
     def runs(self) -> dict[str, str]:
@@ -127,7 +127,8 @@ class ScoreTable:
         """One row for each run and class, and one for the average over classes.
 
         For each metric its mean over cases, ``METRIC_sd`` (sample standard deviation; NaN for a single case) and
-        ``METRIC_n`` (the cases for which it is defined). ``missed`` and ``false_alarms`` count cases (in the average
+        ``METRIC_median``, ``METRIC_lower`` and ``METRIC_upper`` (quartiles), ``METRIC_n`` (the cases for which it is
+        defined). ``missed`` and ``false_alarms`` count cases (in the average
         row: cases and classes). The average is taken over the classes of a case first, then over cases.
 
         Parameters
@@ -151,6 +152,7 @@ class ScoreTable:
                 for name in names:
                     known = self.spread_of(name, run, label)
                     line |= {name: known.mean, f"{name}_sd": known.sd, f"{name}_n": known.n}
+                    line |= {f"{name}_median": known.median, f"{name}_lower": known.lower, f"{name}_upper": known.upper}
                 line["missed"] = sum(row.note.startswith(MISSED) for row in rows)
                 line["false_alarms"] = sum(row.note.startswith(FALSE_ALARM) for row in rows)
                 line["absent"] = sum(row.note.startswith(ABSENT) for row in rows)
@@ -160,6 +162,11 @@ class ScoreTable:
     def spread_of(self, metric: str, run: str, label: int | None = None) -> Spread:
         """Mean, spread and quartiles over cases."""
         return spread(self.by_case(metric, run, label).values())
+
+    def cases_noted(self, note: str, run: str, label: int | None = None) -> tuple[str, ...]:
+        """Cases in which a label has this note: ``missed``, ``false alarm`` or ``absent in both``."""
+        found = (row.case for row in self.of(run, label=label).rows if row.note.startswith(note))
+        return tuple(dict.fromkeys(found))
 
     # -- file forms -----------------------------------------------------------------------------------------------
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
