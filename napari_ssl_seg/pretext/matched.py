@@ -85,7 +85,8 @@ def find_partner(
             tried = redraw()
     assert first is not None
     guess = matcher.fallback(case_id, middle_of(start, size), other_id)
-    flagged = replace(guess, accepted=False, reason=first.reason or "no point was accepted")
+    why = dict.fromkeys(text for text in (first.reason, guess.reason) if text)
+    flagged = replace(guess, accepted=False, reason="; ".join(why) or "no point was accepted")
     return Partner(start, start_around(guess.point, size), flagged, tries)
 
 
