@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.anatomy.net import EmbeddingNet
 
 HELD_BYTES = 2**30
-PROBES = 1500
+PROBES = 800
 """Cells of one scan that are matched for the affine map."""
 AGREEING_CELLS = 2.0
 """A match agrees with the affine map when it is so near to it, in cells."""
@@ -112,7 +112,7 @@ class EmbeddingMatcher:
         # Within its cell the point keeps its place, so that a scan matched to itself gives the very same point.
         rest = own.grid.from_scan(np.array(inside)) - own.grid.from_scan(own.middle_of(start)[0])
         raw = other.grid.to_scan(other.grid.from_scan(other.middle_of(there)[0]) + rest)
-        reason = self._reason(case_id, other_id, float(scores[0]), cycle)
+        reason = self._reason(case_id, other_id, float(scores[0]), cycle) or self._beyond(case_id, inside, other_id)
         return Match(
             inside_of(raw, other.grid.scan_shape),
             score=float(scores[0]),
@@ -184,6 +184,19 @@ class EmbeddingMatcher:
         if score < self.least_score:
             return f"the most similar place of {other_id} has a similarity of {score:.2f}, below {self.least_score:g}"
         return ""
+
+    def _beyond(self, case_id: str, point: Point, other_id: str) -> str:
+        """Why not, where the map of all matches puts the point outside the other scan: the most similar place is its edge."""
+        found, _ = self.affine_map(case_id, other_id)
+        if found is None:
+            return ""
+        own, other = self.grids.get(case_id), self.grids.get(other_id)
+        raw = found(np.array(point) * own.scan_spacing) / other.scan_spacing
+        size = np.array(other.scan_shape)
+        away = float(np.linalg.norm((raw - np.clip(raw, -0.5, size - 0.5)) * other.scan_spacing))
+        if away <= self.cell_mm / 2:
+            return ""
+        return f"the affine map of all mutual matches puts it {away:.3g} mm outside {other_id}"
 
     def _embed(self, grid: Grid) -> Embedded:
         cells = [-(-n // FINE) for n in grid.image.shape]

@@ -8,7 +8,10 @@ import numpy as np
 
 LEAST_MATCHES = 12
 """Fewer that agree give no map: an affine one has twelve numbers, and four points would always fit."""
+LEAST_SHARE = 0.15
+"""Of the matches; what fewer agree on is chance."""
 DRAWS = 200
+PAIRS_A_DRAW = 6
 REFINEMENTS = 3
 LARGEST_STRETCH = 2.0
 """Maps that make anything so much larger or smaller are no anatomy."""
@@ -58,47 +61,42 @@ def fit_affine(points: np.ndarray, others: np.ndarray, tolerance: float, *, seed
     Returns
     -------
     AffineMap or None
-        None where fewer than `LEAST_MATCHES` agree, or the map stretches by more than `LARGEST_STRETCH`.
+        None where fewer than `LEAST_MATCHES` or a `LEAST_SHARE` agree, or the map stretches by more than `LARGEST_STRETCH`.
     """
     count = len(points)
     if count < LEAST_MATCHES:
         return None
     rng = np.random.default_rng(seed)
-    best = np.zeros(count, bool)
-    for _ in range(DRAWS):
-        drawn = rng.choice(count, size=6, replace=False)
-        solution = _solve(points[drawn], others[drawn])
-        if solution is None or not _is_anatomical(solution[0]):
-            continue
-        agree = _residual(solution, points, others) <= tolerance
-        if agree.sum() > best.sum():
-            best = agree
-    solution = None
+    drawn = rng.permuted(np.tile(np.arange(count), (DRAWS, 1)), axis=1)[:, :PAIRS_A_DRAW]
+    matrices, offsets = _solve(points[drawn], others[drawn])
+    far = np.linalg.norm(points @ matrices.swapaxes(1, 2) + offsets[:, None] - others, axis=2)
+    agreeing = np.where(_is_anatomical(matrices), (far <= tolerance).sum(axis=1), 0)
+    best = far[int(agreeing.argmax())] <= tolerance
+    matrix, offset = np.eye(3), np.zeros(3)
     for _ in range(REFINEMENTS):
-        solution = _solve(points[best], others[best]) if best.sum() >= LEAST_MATCHES else None
-        if solution is None:
+        if best.sum() < LEAST_MATCHES:
             return None
-        best = _residual(solution, points, others) <= tolerance
-    if solution is None or best.sum() < LEAST_MATCHES or not _is_anatomical(solution[0]):
+        matrix, offset = _solve(points[best], others[best])
+        best = np.linalg.norm(points @ matrix.T + offset - others, axis=1) <= tolerance
+    agree = int(best.sum())
+    if agree < max(LEAST_MATCHES, LEAST_SHARE * count) or not _is_anatomical(matrix):
         return None
-    matrix, offset = solution
-    return AffineMap(matrix, offset, inliers=int(best.sum()), matches=count)
+    return AffineMap(matrix, offset, inliers=agree, matches=count)
 
 
-def _solve(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Least squares, held near a shift where the points lie in a plane or a line (thin scans)."""
-    centre, target = points.mean(axis=0), others.mean(axis=0)
-    a, b = points - centre, others - target
-    spread = max(float(np.square(a).sum()), 1e-12)
-    ridge = 1e-3 * spread / 3
-    matrix = np.linalg.solve(a.T @ a + ridge * np.eye(3), a.T @ b + ridge * np.eye(3)).T
-    return (matrix, target - matrix @ centre) if np.isfinite(matrix).all() else None
+def _solve(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares over (..., N, 3), held near a shift where the points lie in a plane or a line (thin scans)."""
+    centre, target = points.mean(axis=-2), others.mean(axis=-2)
+    a, b = points - centre[..., None, :], others - target[..., None, :]
+    spread = np.maximum(np.square(a).sum(axis=(-2, -1)), 1e-12)
+    ridge = (1e-3 * spread / 3)[..., None, None] * np.eye(3)
+    turned = a.swapaxes(-1, -2)
+    matrix = np.linalg.solve(turned @ a + ridge, turned @ b + ridge).swapaxes(-1, -2)
+    return matrix, target - (matrix @ centre[..., None])[..., 0]
 
 
-def _residual(solution: tuple[np.ndarray, np.ndarray], points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(points @ solution[0].T + solution[1] - others, axis=1)
-
-
-def _is_anatomical(matrix: np.ndarray) -> bool:
+def _is_anatomical(matrix: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) -> (...)."""
     values = np.linalg.svd(matrix, compute_uv=False)
-    return bool(np.linalg.det(matrix) > 0 and values[0] <= LARGEST_STRETCH and values[-1] >= 1 / LARGEST_STRETCH)
+    possible = (values[..., 0] <= LARGEST_STRETCH) & (values[..., -1] >= 1 / LARGEST_STRETCH)
+    return possible & (np.linalg.det(matrix) > 0)

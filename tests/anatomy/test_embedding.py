@@ -83,7 +83,7 @@ def test_two_scans_that_share_no_anatomy_are_rejected_with_the_reason(make_study
     points = np.random.default_rng(6).uniform(5, 34, (40, 3))
     found = [matcher.match("body", point, "noise") for point in points]
     rejected = [match for match in found if not match.accepted]
-    assert len(rejected) >= 34
+    assert len(rejected) >= 26
     assert "noise may not show this place" in rejected[0].reason
     assert rejected[0].cycle_error > 4.0
     guess = matcher.fallback("body", points[0], "noise")
@@ -103,6 +103,15 @@ def test_the_fallback_is_the_affine_map_of_the_mutual_matches(body_study: Study)
     assert gone.point[0] == 0.0
 
 
+def test_a_point_that_the_other_scan_was_cut_before_is_rejected_though_its_edge_looks_alike(body_study: Study) -> None:
+    matcher = matcher_of(body_study)
+    found = matcher.match("whole", (1, 20, 20), "shifted")
+    assert not found.accepted
+    assert "outside shifted" in found.reason or "may not show" in found.reason
+    seen = [matcher.match("whole", (z, 20, 20), "shifted") for z in range(8)]
+    assert any("mm outside shifted" in match.reason for match in seen)
+
+
 def test_a_limit_on_the_similarity_rejects_by_name(body_study: Study) -> None:
     match = matcher_of(body_study, least_score=0.9999, largest_cycle=100.0).match("whole", (20, 20, 20), "small")
     assert not match.accepted
@@ -118,8 +127,9 @@ def test_the_map_of_similarity_has_the_other_scans_voxels_and_its_peak_at_the_ma
     assert found.max() <= 1.0 + 1e-5
     peak = np.unravel_index(found.argmax(), found.shape)
     match = matcher.match("whole", point, "shifted")
-    assert np.abs(np.array(peak) - match.point).max() <= 1.0
-    assert matcher.similarity_map("whole", point, "whole").max() == pytest.approx(1.0, abs=0.05)
+    assert np.abs(np.array(peak) - match.point).max() <= 2.0  # a cell
+    # Read between the cells' centres, so that no voxel has all of the own cell's similarity of 1.
+    assert 0.8 < matcher.similarity_map("whole", point, "whole").max() <= 1.0
 
 
 def test_points_outside_and_cases_that_are_not_there(body_study: Study) -> None:
