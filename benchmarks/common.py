@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "monai", "numpy", "scipy", "scikit-image", "napari", "MedPy", "lightning-fabric", "SimpleITK")
+PACKAGES = (
+    "torch",
+    "monai",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "napari",
+    "MedPy",
+    "lightning-fabric",
+    "SimpleITK",
+    "numba",
+)
 
 
 def circumstances() -> dict[str, Any]:
