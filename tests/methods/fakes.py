@@ -79,6 +79,7 @@ def small_spec(dims: int, channels: int = 1, method: Method | None = None) -> Ne
 SETTLED: dict[str, dict[str, Any]] = {
     "fdas": {"channels": 5},
     "lrc": {"queue": 0},
+    "voco": {"features": 64},
     "moco": {"queue": 0},
     # A teacher that stands still and matters less than the restoration: what it says changes faster than 8 steps can follow.
     "mod": {
