@@ -112,6 +112,21 @@ def _parser() -> argparse.ArgumentParser:
     regions.add_argument("--yes", action="store_true", help="agree to address, size and licence, which are shown first")
     _setting_options(regions)
 
+    places = verb(
+        "anatomy",
+        "anatomy:anatomy",
+        "Find the same anatomical point in another scan; trains a Self-supervised Anatomical eMbedding first.",
+    )
+    places.add_argument("study")
+    places.add_argument("action", nargs="?", choices=("prepare", "match"), default="prepare", help="[%(default)s]")
+    places.add_argument("case", nargs="?", help="for match")
+    places.add_argument("point", nargs="?", metavar="z,y,x", help="in voxels of the case")
+    places.add_argument("other", nargs="?", help="the case in which it is looked for")
+    places.add_argument("--matcher", choices=("auto", "embedding", "affine", "same_field"), help="[auto]")
+    places.add_argument("--out", metavar="DIR", help="write both crops and the map of similarity as PNG")
+    places.add_argument("--size", type=float, metavar="MM", help="side of the crops [a third of the scan]")
+    _setting_options(places, "of the matcher")
+
     look = verb(
         "inspect", "inspection:inspect_case", "Write what a method would train on: a PNG a view, tensors, stats."
     )

@@ -29,6 +29,8 @@ PROBES = 800
 """Cells of one scan that are matched for the affine map."""
 AGREEING_CELLS = 2.0
 """A match agrees with the affine map when it is so near to it, in cells."""
+MUTUAL_CELLS = 2.0
+"""A match is mutual when the way back ends so near, in cells."""
 PRODUCT_ROWS = 256
 
 
@@ -215,7 +217,7 @@ class EmbeddingMatcher:
         start = np.stack(np.unravel_index(chosen, own.shape), axis=1)
         there, _ = other.nearest(own.at(start))
         back, _ = own.nearest(other.at(there))
-        mutual = np.linalg.norm(back - start, axis=1) <= self.largest_cycle
+        mutual = np.linalg.norm(back - start, axis=1) <= MUTUAL_CELLS
         points = own.middle_of(start[mutual]) * own.grid.scan_spacing
         others = other.middle_of(there[mutual]) * other.grid.scan_spacing
         return fit_affine(points, others, AGREEING_CELLS * self.cell_mm), int(mutual.sum())

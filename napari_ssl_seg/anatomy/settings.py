@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from napari_ssl_seg.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Matcher = Literal["auto", "embedding", "affine", "same_field"]
 
@@ -95,6 +100,26 @@ class MatcherSettings(BaseModel):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and value.strip().lower() in ("", "none", "auto") else value
+
+
+def matcher_settings(values: Mapping[str, Any]) -> MatcherSettings:
+    """The settings with these values.
+
+    Raises
+    ------
+    UserError
+        Naming the field that there is none of, or whose value is out of bounds.
+    """
+    try:
+        return MatcherSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        if field not in MatcherSettings.model_fields:
+            known = ", ".join(MatcherSettings.model_fields)
+            raise UserError(f"the matcher has no setting {field!r}; it has: {known}") from error
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise UserError(f"setting {field} of the matcher cannot be {first['input']!r}; it {reason}") from error
 
 
 def matcher_part(settings: MatcherSettings) -> MatcherSettings:
