@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         compare_paired,
         holm,
         mean_interval,
+        rank_biserial,
         spread,
     )
     from napari_ssl_seg.evaluation.surface_map import surface_distance_map
@@ -56,6 +57,7 @@ _HOMES = {
     "holm": "statistics",
     "is_warm": "engine",
     "mean_interval": "statistics",
+    "rank_biserial": "statistics",
     "rescore_slice": "slices",
     "score": "metrics",
     "score_lesions": "lesions",
@@ -91,6 +93,7 @@ __all__ = [
     "holm",
     "is_warm",
     "mean_interval",
+    "rank_biserial",
     "rescore_slice",
     "score",
     "score_lesions",

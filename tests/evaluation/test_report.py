@@ -136,7 +136,7 @@ def test_charts_leave_gaps_and_hold_their_range() -> None:
 def test_asking_for_a_name_loads_nothing_heavy() -> None:
     code = (
         "import sys; from napari_ssl_seg.evaluation import score, evaluate, write_report;"
-        "print([m for m in ('scipy', 'torch', 'PIL', 'SimpleITK', 'skimage', 'monai', 'qtpy', 'napari') if m in sys.modules])"
+        "print([m for m in ('numba', 'scipy', 'torch', 'PIL', 'SimpleITK', 'skimage', 'monai', 'qtpy', 'napari') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
