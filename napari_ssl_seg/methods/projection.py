@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 from torch.nn import functional as F
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.siamese import HeadNorm
     from napari_ssl_seg.networks.backbone import Backbone
+
+
+class HeadPlan(Protocol):
+    """A head that is yet to be built."""
+
+    @property
+    def out(self) -> int:
+        """Length of what comes out."""
+
+    def build(self, features: int, backbone: Backbone) -> nn.Module:
+        """For vectors of ``features`` numbers, made from that backbone."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Embedder(PatchEncoder):
     What the coarsest map does not depend on is not trained, and the decoder dropped where it comes off.
     """
 
-    def __init__(self, backbone: Backbone, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: HeadPlan) -> None:
         keep_encoder(backbone)
         super().__init__(backbone)
         self.head = head.build(self.features, backbone)

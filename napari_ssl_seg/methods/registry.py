@@ -30,6 +30,7 @@ _CLASSES = {
     "moco": ("napari_ssl_seg.methods.moco", "MoCo"),
     "byol": ("napari_ssl_seg.methods.byol", "BYOL"),
     "simsiam": ("napari_ssl_seg.methods.simsiam", "SimSiam"),
+    "dino": ("napari_ssl_seg.methods.dino", "DINO"),
     "rotation": ("napari_ssl_seg.methods.rotation", "Rotation"),
     "relative_location": ("napari_ssl_seg.methods.relative_location", "RelativeLocation"),
     "voco": ("napari_ssl_seg.methods.voco", "VoCo"),

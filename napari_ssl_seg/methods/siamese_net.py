@@ -17,14 +17,15 @@ from torch.nn import functional as F
 from napari_ssl_seg.methods.contrast import KeyQueue, batch_loss, follow, negative_cosine, nt_xent, queue_loss
 from napari_ssl_seg.methods.embedding_gauge import EmbeddingGauge
 from napari_ssl_seg.methods.mod_losses import ema_momentum
-from napari_ssl_seg.methods.projection import Embedder, Head
+from napari_ssl_seg.methods.projection import Embedder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_ssl_seg.methods.projection import HeadPlan
     from napari_ssl_seg.networks.backbone import Backbone
 
-Objective = Literal["nt_xent", "info_nce", "distance", "cosine"]
+Objective = Literal["nt_xent", "info_nce", "distance", "cosine", "distillation"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Design:
         Head of the encoder.
     objective
         ``nt_xent`` (SimCLR), ``info_nce`` against the queue or, without one, the other keys of the batch (MoCo), ``distance``
-        of unit vectors, squared (BYOL), ``cosine``, negative (SimSiam).
+        of unit vectors, squared (BYOL), ``cosine``, negative (SimSiam), ``distillation`` of shares (`distillation_net`).
     temperature
-        Of the first two.
+        Of the first two, and of the shares that are predicted.
     predictor
         Second head, of the queries alone.
     momentum
@@ -59,10 +60,10 @@ class Design:
     """
 
     title: str
-    projector: Head
+    projector: HeadPlan
     objective: Objective
     temperature: float = 1.0
-    predictor: Head | None = None
+    predictor: HeadPlan | None = None
     momentum: float | None = None
     rising: bool = False
     queue: int = 0
@@ -118,13 +119,19 @@ class SiameseNet(nn.Module):
         if design.both_ways or self.key_encoder is None:
             behind = self.encoder(second)
         queries, keys = self.predictor(ahead), self._keys(second, behind)
-        loss = self.compare(queries, keys)
+        loss, made = self.compare(queries, keys), [keys]
         if design.both_ways:
-            loss = loss + self.compare(self.predictor(behind), self._keys(first, ahead))
+            made.append(self._keys(first, ahead))
+            loss = loss + self.compare(self.predictor(behind), made[1])
         if self.training:
-            self._fresh = keys.detach()
+            self._fresh = torch.cat(made).detach()
             self._alone = design.needs_batch and len(first) < 2
-        return {"loss": design.weight * loss, "top1": found_again(queries, keys), **self.gauge.observe(ahead)}
+        told = {"top1": found_again(queries, keys), **self.gauge.observe(ahead), **self.told(keys)}
+        return {"loss": design.weight * loss, **told}
+
+    def told(self, keys: Tensor) -> dict[str, Tensor]:
+        """Further numbers for the run's curves, from the keys of a step."""
+        return {}
 
     def compare(self, queries: Tensor, keys: Tensor) -> Tensor:
         """The objective of (B, D) each."""

@@ -81,6 +81,14 @@ SETTLED: dict[str, dict[str, Any]] = {
     "lrc": {"queue": 0},
     "voco": {"features": 64},
     "moco": {"queue": 0},
+    "dino": {
+        "frozen": 0.0,
+        "momentum": 1.0,
+        "centre_momentum": 1.0,
+        "last_temperature": 0.04,
+        "hidden": 64,
+        "projection": 16,
+    },
     # A teacher that stands still and matters less than the restoration: what it says changes faster than 8 steps can follow.
     "mod": {
         "frozen": 0.0,
