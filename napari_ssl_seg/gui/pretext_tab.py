@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.gui.anatomy_panel import AnatomyPanel
 from napari_ssl_seg.gui.chips import ChipRow
 from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.fields import ChoiceField
@@ -93,6 +94,7 @@ class PretextTab(QWidget):
         self.regions = RegionBox(self._workbench, self._viewer)
         self.draw, self.chips = SeedRow(), ChipRow()
         self.thumbnails = ThumbnailRow()
+        self.anatomy = AnatomyPanel(self._workbench, self._viewer)
         self.status = QLabel()
         self.status.setWordWrap(True)
         mark(self.status, "hint")
@@ -128,6 +130,7 @@ class PretextTab(QWidget):
         body.addWidget(self.status)
         body.addWidget(self.chips)
         body.addWidget(self.thumbnails)
+        body.addWidget(self.anatomy)
         body.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 8, 4, 4)
@@ -291,6 +294,7 @@ class PretextTab(QWidget):
             return
         if self.form.problem() is not None or self.regions.problem() is not None:
             return
+        self.anatomy.use(self.values())
         question = self._inspector.ask(
             study,
             method,

@@ -31,6 +31,8 @@ class WorkRow(QWidget):
     ----------
     action
         What starts it; stands beside the line.
+    unit
+        After what a stop is heard.
 
     Signals
     -------
@@ -40,9 +42,12 @@ class WorkRow(QWidget):
 
     ended = Signal(object)
 
-    def __init__(self, workbench: Workbench, action: QWidget | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, workbench: Workbench, action: QWidget | None = None, parent: QWidget | None = None, *, unit: str = "slice"
+    ) -> None:
         super().__init__(parent)
         self._workbench = workbench
+        self._unit = unit
         self._task: Task | None = None
         self._said = 0.0
         self._title = ""
@@ -53,7 +58,7 @@ class WorkRow(QWidget):
         self.line.setWordWrap(True)
         self.bar = ThinBar()
         self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("Stop after this slice; what is done stays, and is not made again")
+        self.stop_button.setToolTip(f"Stop after this {unit}; what is done stays, and is not made again")
         self.stop_button.clicked.connect(self.stop)
         self.busy_row = QWidget()
         busy = QHBoxLayout(self.busy_row)
@@ -116,12 +121,12 @@ class WorkRow(QWidget):
         self._tell_foot(None, None)
 
     def stop(self) -> None:
-        """Stop after the slice in work."""
+        """Stop after the slice (or whatever its unit is) in work."""
         if self._task is None:
             return
         self._task.cancel()
         self.stop_button.setEnabled(False)
-        self._write("stopping after this slice …")
+        self._write(f"stopping after this {self._unit} …")
         if self._in_foot() and self._workbench.job is not None:
             self._workbench.set_job(self._workbench.job.update(state="stopping"))
 
