@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 _LOCK = threading.Lock()
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], *, finite: bool = False) -> Any:
     """``function`` for numba to compile, without Python's lock while it runs, and cached beside the user's other files.
 
     numba's own choice would be the package's folder, which in an installation for many users cannot be written to. A
     folder that the user has chosen (``NUMBA_CACHE_DIR``) is respected; where no folder can be written to, every process
-    compiles anew.
+    compiles anew. ``finite``: it meets no NaN, so that smallest values may be looked for many at a time.
     """
     import numba
 
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if finite:
+        settings["fastmath"] = {"nnan", "nsz"}
     config: Any = numba.config
     with _LOCK:  # numba reads the folder from a global setting while it decorates
         chosen = config.CACHE_DIR

@@ -195,7 +195,7 @@ def _by_kernels(
         return _spread((), labels, spacing, units, n, np.zeros((3, units, 0)), np.zeros((4, units, 0))), None
     table = np.zeros(size, first.dtype)
     table[present] = np.arange(1, n + 1)
-    padding, offsets, lengths = _offsets(tuple(steps), flat, NEAR)
+    padding, offsets, lengths = _offsets(tuple(steps), flat, NEAR // 4 if flat else NEAR)
     row = box[5] - box[4] + 2 * padding[2]
     plane = row * (box[3] - box[2] + 2 * padding[1])
     jumps = offsets @ np.array([plane, row, 1])

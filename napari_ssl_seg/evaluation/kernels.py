@@ -6,23 +6,30 @@ one volume. A *place* is an index into a map that is padded on all sides, so tha
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from napari_ssl_seg.evaluation.compiling import compiled
 
 BLOCK = 64
 """Voxels that are looked at together for anything but background."""
+NOTHING, ONE, SEVERAL = 0, 1, 2
 NOT_FOUND, NO_PARTNER = -1.0, -2.0
-FEW = 32
+PARABOLA = 16
+"""How many times as long as one distance a step of the lower envelope takes."""
+FEW = 16
 """A label of which more voxels than this, and more than half, walk in vain is walked no further."""
 
 
 @compiled
-def _any_value(a, b):
-    found = False
+def _content(a, b):
+    """Of a part of a row: background in both; or one value each; or several."""
+    filled, several = False, False
     for k in range(len(a)):
-        found |= (a[k] != 0) | (b[k] != 0)
-    return found
+        filled |= (a[k] != 0) | (b[k] != 0)
+        several |= (a[k] != a[0]) | (b[k] != b[0])
+    return SEVERAL if several else ONE if filled else NOTHING
 
 
 @compiled
@@ -36,10 +43,15 @@ def survey(first, second, seen_first, seen_second):
             for start in range(0, columns, BLOCK):
                 stop = min(start + BLOCK, columns)
                 a, b = first[z, y, start:stop], second[z, y, start:stop]
-                if not _any_value(a, b):
+                content = _content(a, b)
+                if content == NOTHING:
                     continue
                 low, high = stop, start
-                for k in range(len(a)):
+                if content == ONE:
+                    seen_first[a[0]] = seen_second[b[0]] = True
+                    low, high = start, stop
+                    filled += stop - start
+                for k in range(len(a) if content == SEVERAL else 0):
                     if a[k] != 0 or b[k] != 0:
                         seen_first[a[k]] = True
                         seen_second[b[k]] = True
@@ -96,10 +108,11 @@ def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, 
             for start in range(box[4], box[5], BLOCK):
                 stop = min(start + BLOCK, box[5])
                 a, b = first[z, y, start:stop], second[z, y, start:stop]
-                if not _any_value(a, b):
+                content = _content(a, b)
+                if content == NOTHING:
                     continue
-                old_v, old_w, run = a[0], b[0], 0
-                for k in range(len(a)):
+                old_v, old_w, run = a[0], b[0], len(a) if content == ONE else 0
+                for k in range(len(a) if content == SEVERAL else 0):
                     if a[k] != old_v or b[k] != old_w:  # runs are counted at once: a sum a voxel waits for the last one
                         _count(table[old_v], table[old_w], run, counts)
                         old_v, old_w, run = a[k], b[k], 0
@@ -208,6 +221,16 @@ def _fill_far(places, own, others, theirs, n_labels, row, plane, spacing, distan
             distances[origin[lost[j]]] = found[j]
 
 
+@partial(compiled, finite=True)
+def _nearest(z, y, x, at_z, at_y, at_x, sz, sy, sx):
+    best = np.inf
+    for j in range(len(at_z)):
+        dz, dy, dx = (z - at_z[j]) * sz, (y - at_y[j]) * sy, (x - at_x[j]) * sx
+        square = dz * dz + dy * dy + dx * dx
+        best = square if square < best else best
+    return best
+
+
 @compiled
 def far(queries, targets, row, plane, spacing):
     """Distance from each query to the nearest target, both places in scan order, however far it is.
@@ -225,12 +248,11 @@ def far(queries, targets, row, plane, spacing):
     x_low, y_low = qx.min(), qy.min()
     n_columns, n_rows = qx.max() - x_low + 1, qy.max() - y_low + 1
     height = ty.max() - ty.min() + 1
-    by_plane = (tz[-1] - tz[0] + 1) * (8 * n_columns * (n_rows + height) + nq)
+    by_plane = (tz[-1] - tz[0] + 1) * (PARABOLA * n_columns * (n_rows + height) + nq)
     if nq * nt <= by_plane:
+        at_z, at_y, at_x = tz.astype(np.float64), ty.astype(np.float64), tx.astype(np.float64)
         for i in range(nq):
-            for j in range(nt):
-                dz, dy, dx = (qz[i] - tz[j]) * sz, (qy[i] - ty[j]) * sy, (qx[i] - tx[j]) * sx
-                best[i] = min(best[i], dz * dz + dy * dy + dx * dx)
+            best[i] = _nearest(float(qz[i]), float(qy[i]), float(qx[i]), at_z, at_y, at_x, sz, sy, sx)
         return np.sqrt(best)
     used = np.zeros(n_columns, np.bool_)
     for x in qx:
