@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_ssl_seg.evaluation.compiling import compiled
 
-BLOCK = 64
+BLOCK = 128
 """Voxels that are looked at together for anything but background."""
 NOTHING, ONE, SEVERAL = 0, 1, 2
 NOT_FOUND, NO_PARTNER = -1.0, -2.0
@@ -69,14 +69,13 @@ def survey(first, second, seen_first, seen_second):
 def _find_edges(labels, z, y, start, stop, flat, edges):
     """Mark those voxels from start to stop of a row that differ from a neighbour by face, or lie at the border.
 
-    Written for the compiler to take many voxels at once; returns whether there are any.
+    Written for the compiler to take many voxels at once, which is why it does not ask whether there is a label.
     """
     planes, rows, columns = labels.shape
     if y == 0 or y == rows - 1 or (not flat and (z == 0 or z == planes - 1)):
-        edges[: stop - start] = True
-        return True
+        edges[:] = True
+        return
     row, before, behind = labels[z, y, start:stop], labels[z, y - 1, start:stop], labels[z, y + 1, start:stop]
-    any_edge = False
     if flat:
         for k in range(len(row)):
             edges[k] = (row[k] != before[k]) | (row[k] != behind[k])
@@ -90,9 +89,6 @@ def _find_edges(labels, z, y, start, stop, flat, edges):
         edges[k] |= row[k] != row[k + 1]
     edges[0] |= start == 0 or labels[z, y, max(start, 1) - 1] != row[0]
     edges[len(row) - 1] |= stop == columns or labels[z, y, min(stop, columns - 1)] != row[len(row) - 1]
-    for k in range(len(row)):
-        any_edge |= edges[k]
-    return any_edge
 
 
 @compiled
@@ -101,13 +97,19 @@ def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, 
     row = box[5] - box[4] + 2 * padding[2]
     plane = row * (box[3] - box[2] + 2 * padding[1])
     n_first = n_second = 0
-    edges = np.empty(BLOCK, np.bool_)
+    width = box[5] - box[4]
+    edges, other_edges = np.empty(width, np.bool_), np.empty(width, np.bool_)
     for z in range(box[0], box[1]):
         for y in range(box[2], box[3]):
-            shift = (z - box[0] + padding[0]) * plane + (y - box[2] + padding[1]) * row + padding[2] - box[4]
-            for start in range(box[4], box[5], BLOCK):
-                stop = min(start + BLOCK, box[5])
-                a, b = first[z, y, start:stop], second[z, y, start:stop]
+            if _content(first[z, y, box[4] : box[5]], second[z, y, box[4] : box[5]]) == NOTHING:
+                continue
+            if want:
+                _find_edges(first, z, y, box[4], box[5], flat, edges)
+                _find_edges(second, z, y, box[4], box[5], flat, other_edges)
+            shift = (z - box[0] + padding[0]) * plane + (y - box[2] + padding[1]) * row + padding[2]
+            for low in range(0, width, BLOCK):
+                high = min(low + BLOCK, width)
+                a, b = first[z, y, box[4] + low : box[4] + high], second[z, y, box[4] + low : box[4] + high]
                 content = _content(a, b)
                 if content == NOTHING:
                     continue
@@ -118,20 +120,20 @@ def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, 
                         old_v, old_w, run = a[k], b[k], 0
                     run += 1
                 _count(table[old_v], table[old_w], run, counts)
-                if not want:
-                    continue
-                at = shift + start
-                if _find_edges(first, z, y, start, stop, flat, edges):
-                    n_first = _take(a, edges, table, at, first_map, places, n_first, surfaces[0])
-                if _find_edges(second, z, y, start, stop, flat, edges):
-                    n_second = _take(b, edges, table, at, second_map, others, n_second, surfaces[1])
+                if want:
+                    at = shift + low
+                    n_first = _take(a, edges[low:high], table, at, first_map, places, n_first, surfaces[0])
+                    n_second = _take(b, other_edges[low:high], table, at, second_map, others, n_second, surfaces[1])
     return n_first, n_second
 
 
 @compiled
 def _take(values, edges, table, at, surface_map, places, n, surfaces):
     """Put the surface voxels of a part of a row into the map and the list; returns the list's new length."""
-    for k in range(len(values)):
+    found = False
+    for k in range(len(edges)):
+        found |= edges[k]
+    for k in range(len(values) if found else 0):
         if edges[k]:
             code = table[values[k]]
             if code:
