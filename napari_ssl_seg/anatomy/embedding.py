@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from napari_ssl_seg.anatomy.matching import Match, Point, check_point, inside_of
 from napari_ssl_seg.anatomy.net import FINE, joined, padded_length
-from napari_ssl_seg.anatomy.robust import AffineMap, fit_affine
+from napari_ssl_seg.anatomy.robust import Consensus, fit_consensus
 from napari_ssl_seg.study.cache import ByteCache
 from napari_ssl_seg.training.hardware import limited_threads
 
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from napari_ssl_seg.anatomy.net import EmbeddingNet
 
 HELD_BYTES = 2**30
+HELD_MAPS = 64 * 2**20
+"""Bytes of maps between two scans; a map of two takes about 40,000."""
 PROBES = 800
 """Cells of one scan that are matched for the affine map."""
 AGREEING_CELLS = 2.0
 """A match agrees with the affine map when it is so near to it, in cells."""
 MUTUAL_CELLS = 2.0
 """A match is mutual when the way back ends so near, in cells."""
+FAR_CELLS = 4.0
+"""A place so much further from where all matches put the point is not the same anatomy, in cells."""
 PRODUCT_ROWS = 256
 
 
@@ -82,17 +86,27 @@ class EmbeddingMatcher:
         In cells.
     least_score
         Similarity.
+    consensus
+        Whether an accepted match is moved from the most similar place to where the mutual matches around it put it.
     """
 
     name = "Self-supervised Anatomical eMbedding"
 
     def __init__(
-        self, net: EmbeddingNet, grids: Grids, *, largest_cycle: float = 2.0, least_score: float = 0.0
+        self,
+        net: EmbeddingNet,
+        grids: Grids,
+        *,
+        largest_cycle: float = 2.0,
+        least_score: float = 0.0,
+        consensus: bool = True,
     ) -> None:
         self.net, self.grids = net.eval(), grids
-        self.largest_cycle, self.least_score = largest_cycle, least_score
+        self.largest_cycle, self.least_score, self.consensus = largest_cycle, least_score, consensus
         self._embedded: ByteCache[Embedded] = ByteCache(HELD_BYTES, lambda held: held.vectors.nbytes)
-        self._maps: ByteCache[tuple[AffineMap | None, int]] = ByteCache(100_000, lambda held: 1)
+        self._maps: ByteCache[tuple[Consensus | None, int]] = ByteCache(
+            HELD_MAPS, lambda held: 100 + (held[0].nbytes if held[0] is not None else 0)
+        )
 
     @property
     def cell_mm(self) -> float:
@@ -114,7 +128,10 @@ class EmbeddingMatcher:
         # Within its cell the point keeps its place, so that a scan matched to itself gives the very same point.
         rest = own.grid.from_scan(np.array(inside)) - own.grid.from_scan(own.middle_of(start)[0])
         raw = other.grid.to_scan(other.grid.from_scan(other.middle_of(there)[0]) + rest)
-        reason = self._reason(case_id, other_id, float(scores[0]), cycle) or self._beyond(case_id, inside, other_id)
+        expected = self._expected(own.grid, inside, other.grid)
+        reason = self._reason(case_id, other_id, float(scores[0]), cycle) or self._unlikely(raw, expected, other.grid)
+        if self.consensus and expected is not None and not reason:
+            raw = expected
         return Match(
             inside_of(raw, other.grid.scan_shape),
             score=float(scores[0]),
@@ -130,14 +147,14 @@ class EmbeddingMatcher:
         Where no map fits, the match itself, as rejected as it was.
         """
         inside = self._check(case_id, point)
-        found, matches = self.affine_map(case_id, other_id)
-        if found is None:
+        both, matches = self.map_between(case_id, other_id)
+        if both is None:
             match = self.match(case_id, inside, other_id)
             why = (
                 f"{case_id} and {other_id} seem to share no anatomy: no affine map fits their {matches} mutual matches"
             )
             return Match(match.point, match.score, match.cycle_error, match.how, False, why)
-        own, other = self.grids.get(case_id), self.grids.get(other_id)
+        own, other, found = self.grids.get(case_id), self.grids.get(other_id), both.affine
         raw = found(np.array(inside) * own.scan_spacing) / other.scan_spacing
         point_there = inside_of(raw, other.scan_shape)
         share = f"{found.inliers} of {found.matches} mutual matches"
@@ -148,7 +165,7 @@ class EmbeddingMatcher:
             )
         return Match(point_there, math.nan, math.nan, "affine", False, f"it lies outside {other_id}, as {reason}")
 
-    def affine_map(self, case_id: str, other_id: str) -> tuple[AffineMap | None, int]:
+    def map_between(self, case_id: str, other_id: str) -> tuple[Consensus | None, int]:
         """From one scan to another in mm (voxels times spacing), and how many mutual matches there were; None: none fits."""
         return self._maps.get((case_id, other_id), lambda: self._fit(case_id, other_id))
 
@@ -187,18 +204,23 @@ class EmbeddingMatcher:
             return f"the most similar place of {other_id} has a similarity of {score:.2f}, below {self.least_score:g}"
         return ""
 
-    def _beyond(self, case_id: str, point: Point, other_id: str) -> str:
-        """Why not, where the map of all matches puts the point outside the other scan: the most similar place is its edge."""
-        found, _ = self.affine_map(case_id, other_id)
-        if found is None:
+    def _expected(self, own: Grid, point: Point, other: Grid) -> np.ndarray | None:
+        """Where all mutual matches put a point, in voxels of the other scan; None where no map fits them."""
+        found, _ = self.map_between(own.case_id, other.case_id)
+        return None if found is None else found(np.array(point) * own.scan_spacing) / other.scan_spacing
+
+    def _unlikely(self, raw: np.ndarray, expected: np.ndarray | None, other: Grid) -> str:
+        """Why not, where all mutual matches together say otherwise than the most similar place."""
+        if expected is None:
             return ""
-        own, other = self.grids.get(case_id), self.grids.get(other_id)
-        raw = found(np.array(point) * own.scan_spacing) / other.scan_spacing
-        size = np.array(other.scan_shape)
-        away = float(np.linalg.norm((raw - np.clip(raw, -0.5, size - 0.5)) * other.scan_spacing))
-        if away <= self.cell_mm / 2:
-            return ""
-        return f"the affine map of all mutual matches puts it {away:.3g} mm outside {other_id}"
+        beyond = expected - np.clip(expected, -0.5, np.array(other.scan_shape) - 0.5)
+        away = float(np.linalg.norm(beyond * other.scan_spacing))
+        if away > self.cell_mm / 2:
+            return f"all mutual matches together put it {away:.3g} mm outside {other.case_id}"
+        off = float(np.linalg.norm((raw - expected) * other.scan_spacing))
+        if off > FAR_CELLS * self.cell_mm:
+            return f"the most similar place of {other.case_id} is {off:.3g} mm from where all mutual matches put it"
+        return ""
 
     def _embed(self, grid: Grid) -> Embedded:
         cells = [-(-n // FINE) for n in grid.image.shape]
@@ -209,7 +231,7 @@ class EmbeddingMatcher:
             vectors = joined(fine, coarse)[0, :, : cells[0], : cells[1], : cells[2]].contiguous()
         return Embedded(grid, vectors)
 
-    def _fit(self, case_id: str, other_id: str) -> tuple[AffineMap | None, int]:
+    def _fit(self, case_id: str, other_id: str) -> tuple[Consensus | None, int]:
         own, other = self.embedded(case_id), self.embedded(other_id)
         total = math.prod(own.shape)
         # A regular thinning, the same each time.
@@ -220,7 +242,7 @@ class EmbeddingMatcher:
         mutual = np.linalg.norm(back - start, axis=1) <= MUTUAL_CELLS
         points = own.middle_of(start[mutual]) * own.grid.scan_spacing
         others = other.middle_of(there[mutual]) * other.grid.scan_spacing
-        return fit_affine(points, others, AGREEING_CELLS * self.cell_mm), int(mutual.sum())
+        return fit_consensus(points, others, AGREEING_CELLS * self.cell_mm), int(mutual.sum())
 
 
 def outside(point: np.ndarray, shape: Sequence[int]) -> bool:

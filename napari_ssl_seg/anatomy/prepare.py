@@ -183,6 +183,7 @@ def _embedding(
         _grids(study, cases, resolved, purpose),
         largest_cycle=resolved.match_cycle,
         least_score=resolved.match_score,
+        consensus=resolved.match_consensus,
     )
 
 

@@ -13,6 +13,8 @@ LEAST_SHARE = 0.15
 DRAWS = 200
 PAIRS_A_DRAW = 6
 REFINEMENTS = 3
+PULL = 2.0
+"""Matches whose whole weight the affine map has: where few lie near a point, it decides."""
 LARGEST_STRETCH = 2.0
 """Maps that make anything so much larger or smaller are no anatomy."""
 
@@ -43,6 +45,38 @@ class AffineMap:
         """The way back."""
         matrix = np.linalg.inv(self.matrix)
         return AffineMap(matrix, -matrix @ self.offset, self.inliers, self.matches)
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Where all matches of two scans together put a point: their affine map, bent by those that lie near the point."""
+
+    affine: AffineMap
+    points: np.ndarray
+    """(N, 3) matches of the first scan."""
+    residuals: np.ndarray
+    """(N, 3) how far each of them ends from where the affine map puts it."""
+    width: float
+    """Standard deviation of the weights around a point, in the unit of the points."""
+
+    def __call__(self, point: np.ndarray) -> np.ndarray:
+        """(3,) -> (3,)."""
+        weights = np.exp(-np.square(self.points - point).sum(axis=1) / (2 * self.width**2))
+        return self.affine(point) + weights @ self.residuals / (weights.sum() + PULL)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.points.nbytes + self.residuals.nbytes)
+
+
+def fit_consensus(points: np.ndarray, others: np.ndarray, tolerance: float) -> Consensus | None:
+    """As `fit_affine`, with the matches within twice the tolerance kept to bend the map."""
+    affine = fit_affine(points, others, tolerance)
+    if affine is None:
+        return None
+    residuals = others - affine(points)
+    near = np.linalg.norm(residuals, axis=1) <= 2 * tolerance
+    return Consensus(affine, points[near], residuals[near], width=tolerance)
 
 
 def fit_affine(points: np.ndarray, others: np.ndarray, tolerance: float, *, seed: int = 0) -> AffineMap | None:

@@ -67,6 +67,13 @@ class MatcherSettings(BaseModel):
         description="A match that is less similar is rejected; alone it tells absent anatomy badly. Default 0.",
         json_schema_extra=_marks("auto", "embedding", key=False),
     )
+    match_consensus: bool = Field(
+        default=True,
+        title="Consensus of matches",
+        description="An accepted match is moved to where the mutual matches around it put it; otherwise it is the most"
+        " similar place itself, as in the paper.",
+        json_schema_extra=_marks("auto", "embedding", key=False),
+    )
     match_channel: int = Field(
         default=0,
         ge=0,

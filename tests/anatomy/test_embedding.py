@@ -107,8 +107,8 @@ def test_a_point_that_the_other_scan_was_cut_before_is_rejected_though_its_edge_
     matcher = matcher_of(body_study, largest_cycle=1000.0)
     found = [matcher.match("whole", (z, 20, 20), "shifted") for z in (0, 4)]
     assert not any(match.accepted for match in found)
-    assert "mm outside shifted" in found[0].reason
-    assert matcher.match("whole", (12, 20, 20), "shifted").accepted
+    assert "mm outside shifted" in found[0].reason or "mutual matches put it" in found[0].reason
+    assert matcher.match("whole", (26, 12, 28), "shifted").accepted
 
 
 def test_a_limit_on_the_similarity_rejects_by_name(body_study: Study) -> None:

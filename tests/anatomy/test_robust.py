@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_ssl_seg.anatomy.robust import LEAST_MATCHES, AffineMap, fit_affine
+from napari_ssl_seg.anatomy.robust import LEAST_MATCHES, PULL, AffineMap, Consensus, fit_affine, fit_consensus
 
 MATRIX = np.array([[1.1, 0.05, 0], [-0.05, 0.9, 0.1], [0, 0, 1.0]])
 OFFSET = np.array([3.0, -7.0, 1.0])
@@ -55,3 +55,20 @@ def test_one_after_the_other() -> None:
     first, second = AffineMap(MATRIX, OFFSET, 3, 5), AffineMap(2 * np.eye(3), np.ones(3), 2, 5)
     point = np.array([1.0, 2.0, 3.0])
     assert second.after(first)(point) == pytest.approx(second(first(point)))
+
+
+def test_matches_near_a_point_bend_the_map_and_far_ones_do_not() -> None:
+    affine = AffineMap(np.eye(3), np.zeros(3), 3, 3)
+    points, residuals = np.array([(0.0, 0, 0), (0, 0, 0), (100, 0, 0)]), np.array([(1.0, 0, 0), (1, 0, 0), (0, 5, 0)])
+    bent = Consensus(affine, points, residuals, width=4.0)
+    # Two matches of weight 1 against the affine map's own weight.
+    assert bent(np.zeros(3)) == pytest.approx([2 / (2 + PULL), 0, 0])
+    assert bent(np.array([50.0, 0, 0])) == pytest.approx([50, 0, 0])
+
+
+def test_a_consensus_of_exact_matches_is_their_affine_map(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    points, others = pairs
+    found = fit_consensus(points, others, 4.0)
+    assert found is not None
+    assert found(points[7]) == pytest.approx(others[7], abs=0.1)
+    assert fit_consensus(points, points * [-1, 1, 1], 2.0) is None
