@@ -222,6 +222,10 @@ class Method(ABC):
         """This method with what its samples take from the network that it trains, such as the size of a token."""
         return self
 
+    def sampled(self, spec: NetworkSpec) -> NetworkSpec:
+        """``spec`` with the patch that samples are drawn at: the network's, but for methods that cut smaller ones out of it."""
+        return spec
+
     def fitted_to(self, trained: Method) -> Method:
         """This method with those settings of ``trained`` that shape its model, so as to look at what that model makes of a
         sample drawn with the settings of this one."""

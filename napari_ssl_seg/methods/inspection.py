@@ -49,7 +49,7 @@ class Inspection:
         """Index of the shown slice along the patch's first axis; 0 in 2D."""
         if self.spec.dims == 2:
             return 0
-        return min(max(self.slice_index - self.batch.origins[0][0], 0), self.spec.patch[0] - 1)
+        return min(max(self.slice_index - self.batch.origins[0][0], 0), self.batch.image.shape[2] - 1)
 
 
 def inspect(
@@ -105,7 +105,8 @@ def inspect(
     if 0 <= index < depth:  # otherwise the batch says so
         prepared = method.prepare_slice(study, case_id, index)
     method = prepared.method
-    batch = batch_at(study, case_id, spec, needs, slice_index=index, seed=seed, case_ids=others, prepared=prepared)
+    drawn = method.sampled(spec)
+    batch = batch_at(study, case_id, drawn, needs, slice_index=index, seed=seed, case_ids=others, prepared=prepared)
     pretext = method.pretext(batch, generator_for(seed, 0))
     views = pretext.views
     if model is not None:

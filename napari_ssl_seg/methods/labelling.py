@@ -6,18 +6,21 @@ trained: a fine-tuning starts with a random decoder.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_ssl_seg.methods.base import Losses, Method, MethodConfig, Pretext, View
+from napari_ssl_seg.methods.base import Losses, Method, MethodConfig, Prepared, Pretext, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from typing import Self
 
     from torch import Tensor, nn
 
     from napari_ssl_seg.networks.spec import NetworkSpec
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.events import Event
 
 
 ENCODERS = ("unet", "unetr", "swin_unetr", "dynunet", "pctnet")
@@ -31,19 +34,47 @@ class EncoderMethod(Method):
     every_level: ClassVar[bool] = False
     """Whether all of the encoder's maps are trained, or what its coarsest one needs."""
 
-    def __init__(self, config: MethodConfig | None = None, *, spec: NetworkSpec | None = None) -> None:
+    def __init__(
+        self,
+        config: MethodConfig | None = None,
+        *,
+        spec: NetworkSpec | None = None,
+        scans: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(config)
-        self.spec = spec
-        """Of the network, where that is known."""
+        self.spec, self.scans = spec, scans
+        """Network and usual shape of a scan (z, y, x), where they are known."""
 
     def on_network(self, spec: NetworkSpec) -> Self:
         """With patches of a size that this network takes."""
-        return type(self)(self.config, spec=spec)
+        return type(self)(self.config, spec=spec, scans=self.scans)
 
     def with_settings_of(self, trained: Method, names: Sequence[str]) -> Self:
         """With those settings of another."""
         update = {name: getattr(trained.config, name) for name in names}
-        return type(self)(self.config.model_copy(update=update), spec=self.spec)
+        return type(self)(self.config.model_copy(update=update), spec=self.spec, scans=self.scans)
+
+    # -- how large a sample is ------------------------------------------------------------------------------------
+    def spans(self, dims: int) -> tuple[float, ...]:
+        """How many of the patches that the network gets a sample spans along each axis: one, where none are cut out of it."""
+        return (1.0,) * dims
+
+    def prepare(self, study: Study, case_ids: Sequence[str]) -> Generator[Event, None, Prepared]:
+        """Ask how large the scans are."""
+        return Prepared(type(self)(self.config, spec=self.spec, scans=study.median_shape()))
+        yield
+
+    def prepare_slice(self, study: Study, case_id: str, index: int) -> Prepared:
+        """Likewise."""
+        return Prepared(type(self)(self.config, spec=self.spec, scans=study.median_shape()))
+
+    def sampled(self, spec: NetworkSpec) -> NetworkSpec:
+        """With a sample as large as the scans, where that is more than a patch of the network and less than all that are cut."""
+        if self.scans is None:
+            return spec
+        axes = zip(spec.patch, self.spans(spec.dims), self.scans[-spec.dims :], strict=True)
+        field = tuple(max(side, min(math.ceil(side * span), length)) for side, span, length in axes)
+        return spec.model_copy(update={"patch": field})
 
     def transfer(self, model: nn.Module) -> dict[str, Tensor]:
         """The encoder; the decoder, which was not trained, stays random in a fine-tuning."""

@@ -72,6 +72,13 @@ class RelativeLocation(Labelling):
         """Axes along which neighbours lie."""
         return 3 if dims == 3 and self.config.neighbours == "volume" else 2
 
+    def spans(self, dims: int) -> tuple[float, ...]:
+        """Three patches and the gaps between them, where the scans are as large."""
+        from napari_ssl_seg.pretext.neighbours import CELLS
+
+        cut = (CELLS + (CELLS - 1) * self.config.gap + 2 * self.config.jitter) / self.config.extent
+        return tuple(cut if axis >= dims - self.gridded(dims) else 1.0 for axis in range(dims))
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The sides, in words; those of a volume where neighbours are taken there."""
@@ -104,7 +111,8 @@ class RelativeLocation(Labelling):
         grid = NeighbourGrid.fit(shape, gridded, extent=config.extent, gap=config.gap, jitter=config.jitter)
         drawn = grid.draw(len(image), generator)
         starts, places, label = (part.to(image.device) for part in (drawn.starts, drawn.places, drawn.label))
-        cut = cut_patches(image, starts, grid.side, size_for(self.spec, grid.side, shape))
+        network_patch = shape if self.spec is None else self.spec.patch
+        cut = cut_patches(image, starts, grid.side, size_for(self.spec, grid.side, network_patch))
         boxes = boxes_of(starts, grid.side)
         answer = int(drawn.label[0])
         return Pretext(

@@ -6,7 +6,7 @@ Wu et al., "VoCo: A Simple-yet-Effective Volume Contrastive Learning Framework f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -49,6 +49,22 @@ class VoCoConfig(MethodConfig):
         title="Random crops",
         description="Of each sample, as large as a base crop. Authors' code: 2.",
         json_schema_extra={"basic": True},
+    )
+    field: Literal["scan", "patch"] = Field(
+        default="scan",
+        title="Base crops tile",
+        description=(
+            "As much of the scan as so many of the network's patches hold, or one patch, which is faster. Paper: all of a scan."
+        ),
+        json_schema_extra={"basic": True},
+    )
+    zoom: float = Field(
+        default=2 / 3,
+        ge=0.1,
+        le=1.0,
+        title="Zoom",
+        description="Crops are shrunk to this share of their size, but not to less than the network takes. Paper: 64 of 96.",
+        json_schema_extra={"unit": "share of a side"},
     )
     features: int = Field(
         default=256,
@@ -106,6 +122,10 @@ class VoCo(EncoderMethod):
         """Base crops along each axis."""
         return (self.config.grid_depth, self.config.grid, self.config.grid)[-dims:]
 
+    def spans(self, dims: int) -> tuple[float, ...]:
+        """As many patches as there are base crops, where the scans are as large; paper: all of a scan."""
+        return (1.0,) * dims if self.config.field == "patch" else tuple(map(float, self.cells(dims)))
+
     def fitted_to(self, trained: Method) -> Method:
         """With embeddings as long as the other's."""
         return self.with_settings_of(trained, ("features",))
@@ -127,7 +147,9 @@ class VoCo(EncoderMethod):
         grid = CropGrid.fit(shape, self.cells(dims))
         starts = grid.draw(count, self.config.crops, generator).to(image.device)
         bases = grid.bases(image.device).expand(count, -1, -1)
-        cut = cut_patches(image, torch.cat((starts, bases), dim=1), grid.side, size_for(self.spec, grid.side, shape))
+        network_patch = shape if self.spec is None else self.spec.patch
+        size = size_for(self.spec, [self.config.zoom * side for side in grid.side], network_patch)
+        cut = cut_patches(image, torch.cat((starts, bases), dim=1), grid.side, size)
         cut = self._changed(cut, image, generator)
         crops, base_crops = cut.split((self.config.crops, grid.count), dim=1)
         shares, boxes, base_boxes = grid.overlaps(starts), boxes_of(starts, grid.side), boxes_of(bases, grid.side)

@@ -63,11 +63,11 @@ def boxes_of(starts: Tensor, side: Sequence[int]) -> Tensor:
     return torch.cat((starts, starts + lengths), dim=2).float()
 
 
-def size_for(spec: NetworkSpec | None, side: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
-    """The size at which a network takes patches that were cut with ``side`` voxels out of ``patch``.
+def size_for(spec: NetworkSpec | None, side: Sequence[float], patch: Sequence[int]) -> tuple[int, ...]:
+    """The size at which a network takes patches of about ``side`` voxels; ``patch`` is that of its own.
 
-    The next multiple of its stride, `FEWEST_STRIDES` of them at least; the whole patch's size for a network that takes no
-    other, or one that is not known.
+    The next multiple of its stride, `FEWEST_STRIDES` of them at least; ``patch`` for a network that takes no other, or one
+    that is not known.
     """
     if spec is None or spec.name in FIXED_SIZE:
         return tuple(patch)

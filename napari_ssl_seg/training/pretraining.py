@@ -90,7 +90,7 @@ class PretrainTask(Task[PretextBatch]):
         return sample_batch(
             self.study,
             self.case_ids_used,
-            self.spec,
+            self.method.sampled(self.spec),
             self.method.needs,
             size,
             self.settings.seed,
@@ -155,7 +155,7 @@ class PretrainTask(Task[PretextBatch]):
             pretext = self.method.pretext(moved.batch, self._generator())
             arrays, views = flat_views((*pretext.views, *self.method.output_views(self.model, pretext)))
         z, y, x = batch.batch.origins[0]
-        index = z if self.spec.dims == 2 else z + self.spec.patch[0] // 2
+        index = z if self.spec.dims == 2 else z + batch.batch.image.shape[2] // 2
         return write_preview(
             self.run, arrays, step=step, case=batch.batch.case_ids[0], index=index, origin=(y, x), views=views
         )
@@ -168,7 +168,7 @@ class PretrainTask(Task[PretextBatch]):
             batch_at(
                 self.study,
                 self.case_ids_used[0],
-                self.spec,
+                self.method.sampled(self.spec),
                 self.method.needs,
                 seed=self.settings.seed,
                 case_ids=self.case_ids_used,

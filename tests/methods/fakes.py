@@ -46,6 +46,10 @@ class FakeStudy:
     def case(self, case_id: str) -> FakeCase:
         return FakeCase(case_id, self.scans[case_id].shape[1:])
 
+    def median_shape(self) -> tuple[int, int, int]:
+        z, y, x = (int(np.median(lengths)) for lengths in zip(*(case.shape for case in self.cases()), strict=True))
+        return z, y, x
+
     def cases(self, split: str | None = None) -> list[FakeCase]:
         return [self.case(case_id) for case_id in self.scans]
 
@@ -81,6 +85,9 @@ SETTLED: dict[str, dict[str, Any]] = {
     "lrc": {"queue": 0},
     "voco": {"features": 64},
     "moco": {"queue": 0},
+    "densecl": {"queue": 8, "momentum": 1.0},
+    # Batch norm of two patches jumps, and so would the loss.
+    "moco_v3": {"momentum": 1.0, "head_norm": "none", "temperature": 0.05, "hidden": 64, "projection": 16},
     "dino": {
         "frozen": 0.0,
         "momentum": 1.0,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -54,14 +55,14 @@ def test_what_is_shown_is_what_pretext_returns(name, dims):
     batch = batch_at(
         study,
         "case1",
-        spec,
+        shown.method.sampled(spec),
         method.needs,
         slice_index=7,
         seed=5,
         case_ids=list(study.scans),
         prepared=fake_prepared(method, study),
     )
-    expected = method.on_network(spec).pretext(batch, generator_for(5, 0))
+    expected = shown.method.pretext(batch, generator_for(5, 0))
     assert torch.equal(shown.pretext.inputs, expected.inputs)
     assert [view.name for view in shown.views] == [view.name for view in expected.views]
     for view in shown.views:
@@ -127,9 +128,12 @@ def test_saved_files_hold_the_tensors(tmp_path, name, dims):
     assert sorted(paths) == sorted((tmp_path / "out").iterdir())
     pictures = [path for path in paths if path.suffix == ".png"]
     assert [path.stem.split("_", 1)[1] for path in pictures] == [view.name for view in shown.views]
+    height, width = shown.batch.image.shape[-2:]
+    enlarged = math.ceil(256 / max(height, width))
     for path, view in zip(pictures, shown.views, strict=True):
         with Image.open(path) as image:
-            assert view.kind not in ("image", "labels", "mask", "boxes") or image.size == (256, 256)
+            expected = (width * enlarged, height * enlarged)
+            assert view.kind not in ("image", "labels", "mask", "boxes") or image.size == expected
     with np.load(tmp_path / "out" / "tensors.npz", allow_pickle=False) as stored:
         np.testing.assert_array_equal(stored["inputs"], shown.pretext.inputs.numpy())
         for target, tensor in shown.pretext.targets.items():

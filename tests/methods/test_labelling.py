@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from napari_ssl_seg.networks.tokens import encoder_weights
 from napari_ssl_seg.pretext import generator_for
 from napari_ssl_seg.pretext.neighbours import offsets
 from napari_ssl_seg.pretext.turning import turned
+from tests.methods.fakes import FakeStudy
 
 METHODS = ["rotation", "relative_location"]
 PATCHES = {
@@ -132,6 +134,16 @@ def test_both_patches_are_what_the_boxes_show(dims, neighbours):
     assert sum(views["answer"].data.values()) == pytest.approx(1.0, abs=1e-5)
     likeliest = list(views["answer"].data.values()).index(max(views["answer"].data.values()))
     assert torch.equal(views["said"].data[0, 1], places[0, likeliest])
+
+
+def test_the_grid_spans_the_scans_as_far_as_patches_of_the_network_would():
+    study = FakeStudy({"a": np.zeros((1, 64, 100, 400), np.float32)})
+    spec = NetworkSpec(dims=3, patch=(32, 32, 32))
+    for neighbours, drawn in (("slice", (32, 100, 138)), ("volume", (64, 100, 138))):
+        # (3 + 2 * 0.5 + 2 * 0.15) / 1 * 32 = 137.6
+        method = get_method("relative_location", {"neighbours": neighbours, "jitter": 0.15, "extent": 1.0})
+        assert method.on_network(spec).prepare_slice(study, "a", 0).method.sampled(spec).patch == drawn
+    assert get_method("rotation").on_network(spec).prepare_slice(study, "a", 0).method.sampled(spec) == spec
 
 
 @pytest.mark.parametrize("name", METHODS)

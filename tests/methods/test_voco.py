@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,6 +16,7 @@ from napari_ssl_seg.methods.voco_losses import elsewhere_loss, likeness, overlap
 from napari_ssl_seg.networks import NetworkSpec, build_network
 from napari_ssl_seg.networks.tokens import encoder_weights
 from napari_ssl_seg.pretext import generator_for
+from tests.methods.fakes import FakeStudy
 
 QUARTERS = torch.tensor([[[0.25] * 4 + [0.0] * 12]])
 """A crop in the corner of four base crops."""
@@ -133,6 +135,30 @@ def test_changes_of_the_crops():
     assert moved.abs().max() <= 0.1 * 2.0
     mirrored = get_method("voco", {"shift": 0.0, "flip": 1.0}).pretext(batch, generator_for(0, 0))
     assert torch.equal(mirrored.inputs, plain.inputs.flip(2, 3))
+
+
+def test_base_crops_tile_the_scans_as_far_as_patches_of_the_network_would():
+    study = FakeStudy({"a": np.zeros((1, 30, 100, 300), np.float32), "b": np.zeros((1, 34, 100, 300), np.float32)})
+    for dims, patch, drawn in (
+        (2, (32, 48), (100, 192)),
+        (3, (64, 32, 48), (64, 100, 192)),
+        (2, (128, 64), (128, 256)),
+    ):
+        spec = NetworkSpec(dims=dims, patch=patch)
+        method = get_method("voco", {"features": 16}).on_network(spec)
+        assert method.sampled(spec) == spec  # nothing is known of the scans
+        prepared = method.prepare_slice(study, "a", 0).method
+        assert prepared.sampled(spec).patch == drawn
+        assert prepared.sampled(spec).model_copy(update={"patch": patch}) == spec
+        whole = get_method("voco", {"field": "patch"}).on_network(spec).prepare_slice(study, "a", 0).method
+        assert whole.sampled(spec) == spec
+    # 192 / 4 = 48 voxels, two thirds of which are 32.
+    batch = scans(1, 1, 100, 192)
+    spec = NetworkSpec(dims=2, patch=(32, 48))
+    prepared = get_method("voco", {"features": 16}).on_network(spec).prepare_slice(study, "a", 0).method
+    assert prepared.pretext(batch, generator_for(0, 0)).inputs.shape[2:] == (24, 32)
+    unetr = get_method("voco").on_network(NetworkSpec(name="unetr", dims=2, patch=(32, 48)))
+    assert unetr.pretext(batch, generator_for(0, 0)).inputs.shape[2:] == (32, 48)
 
 
 @pytest.mark.parametrize("patch", [(34, 50), (40, 56)])
