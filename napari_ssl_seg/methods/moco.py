@@ -8,7 +8,7 @@ layers, 0.2).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from napari_ssl_seg.methods.base import Prepared
 from napari_ssl_seg.methods.siamese import Siamese, SiameseConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from napari_ssl_seg.methods.base import MethodConfig
     from napari_ssl_seg.methods.siamese_net import Design
@@ -71,15 +71,15 @@ class MoCo(Siamese):
     title = "MoCo"
     paper = "He et al., MoCo, CVPR 2020, arXiv 1911.05722; v2: Chen et al., arXiv 2003.04297"
     Config: ClassVar[type[MethodConfig]] = MoCoConfig
-    variants: ClassVar = {"v1": {"version": "v1"}, "in_batch": {"queue": 0}}
-    shaping = ("projection", "version", "queue")
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"v1": {"version": "v1"}, "in_batch": {"queue": 0}}
+    shaping: ClassVar[tuple[str, ...]] = ("projection", "version", "queue")
 
     def prepare(self, study: Study, case_ids: Sequence[str]) -> Generator[Event, None, Prepared]:
         """The length of the queue: at most half as many as these cases have room for patches."""
         queue = self._queue(study.case(case_id).shape for case_id in case_ids)
         warnings: tuple[str, ...] = ()
         if self.config.queue and not queue:
-            warnings = ("the scans have room for too few patches to fill a queue; MoCo looks at the batch alone",)
+            warnings = ("the scans have room for too few patches to fill a queue; the batch alone is looked at",)
         return Prepared(self._with_queue(queue), warnings=warnings, facts={"queue": queue})
         yield
 

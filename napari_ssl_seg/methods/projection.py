@@ -84,7 +84,11 @@ class Embedder(PatchEncoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, *spatial) to (B, ``head.out``), of any length, float32."""
-        return self.head(super().forward(image)).float()
+        return self.project(self.backbone.encode(image)[-1])
+
+    def project(self, coarsest: Tensor) -> Tensor:
+        """The same from the encoder's coarsest map."""
+        return self.head(self.pool([coarsest])).float()
 
 
 def _norm(kind: str, width: int, *, affine: bool) -> list[nn.Module]:

@@ -31,6 +31,8 @@ _CLASSES = {
     "byol": ("napari_ssl_seg.methods.byol", "BYOL"),
     "simsiam": ("napari_ssl_seg.methods.simsiam", "SimSiam"),
     "dino": ("napari_ssl_seg.methods.dino", "DINO"),
+    "densecl": ("napari_ssl_seg.methods.densecl", "DenseCL"),
+    "moco_v3": ("napari_ssl_seg.methods.moco_v3", "MoCoV3"),
     "rotation": ("napari_ssl_seg.methods.rotation", "Rotation"),
     "relative_location": ("napari_ssl_seg.methods.relative_location", "RelativeLocation"),
     "voco": ("napari_ssl_seg.methods.voco", "VoCo"),

@@ -21,9 +21,11 @@ EVERY = [
 
 
 PARTIAL = {"mae", "mod", "alice", "rotation", "relative_location", "voco", "swin_unetr_pretext"} | {
-    *("simclr", "moco", "byol", "simsiam", "dino"),
+    *("simclr", "moco", "byol", "simsiam", "dino", "densecl", "moco_v3"),
 }
 """Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
+WARM = {"densecl": 4}
+"""Steps without training until the queue holds keys: to tell patches from random vectors is too easy at first."""
 
 
 def prepared(name: str, dims: int, channels: int):
@@ -133,6 +135,9 @@ def test_a_few_steps_lower_the_loss(name, dims):
     model = method.build(build_network(spec))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     pretext = method.pretext(batch, generator_for(0, 0))
+    for _ in range(WARM.get(name, 0)):
+        method.loss(model, pretext)
+        method.after_step(model, 0, 8)
     seen = []
     for step in range(8):
         losses = method.loss(model, pretext)
