@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 UNIT = 16
 """Voxels a side of a patch that is one token, of both networks."""
-SHAPING = ("decoder_width", "decoder_layers", "hidden", "features")
+SHAPING = ("decoder_width", "decoder_layers", "hidden", "features", "centre")
 """Settings that decide which weights the model has, besides whether the weights of the two terms are 0."""
 
 
@@ -49,6 +49,7 @@ class Alice(Method):
         "no_alignment": {"alignment_weight": 0.0},
         "no_volume": {"volume_weight": 0.0},
         "unmatched": {"pairs": "random"},
+        "uncentred": {"centre": False},
     }
 
     def __init__(self, config: MethodConfig | None = None, *, spec: NetworkSpec | None = None) -> None:
@@ -201,7 +202,7 @@ class Alice(Method):
         if found.student is None or found.target is None:
             return terms
         if self.config.volume_weight:
-            terms["volume"] = across_scans(found.student, found.target)
+            terms["volume"] = across_scans(*net.summaries(found))
         if net.alignment is not None:
             said, wanted = net.aligned(found)
             terms["alignment"] = both_crops(cosine_distance(said, wanted))

@@ -73,6 +73,12 @@ class AliceConfig(MatcherSettings, MethodConfig):
         title="Momentum",
         description="With which the target encoder follows at the start; 1 at the end, along a cosine. Authors' code: 0.996.",
     )
+    centre: bool = Field(
+        default=True,
+        title="Centre what is compared",
+        description="Take the target's running mean off both sides of the cosines. Not in the paper, where one and the same"
+        " vector for everything wins both terms, and soon does; the authors' code centres, too.",
+    )
     decoder_width: int = Field(
         default=192,
         ge=48,

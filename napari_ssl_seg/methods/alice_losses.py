@@ -22,6 +22,5 @@ def both_crops(values: Tensor) -> Tensor:
 
 
 def across_scans(student: Tensor, target: Tensor) -> Tensor:
-    """l_dv: the mean token of each crop against the target's of the other crop of its pair, of (2B, N, D) each."""
-    wanted = target.mean(dim=1).roll(len(target) // 2, dims=0)
-    return both_crops(cosine_distance(student.mean(dim=1), wanted))
+    """l_dv: the summary of each crop against the target's of the other crop of its pair, of (2B, D) each."""
+    return both_crops(cosine_distance(student, target.roll(len(target) // 2, dims=0)))

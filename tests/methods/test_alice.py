@@ -10,7 +10,7 @@ from napari_ssl_seg.anatomy.matching import Match, SameFieldMatcher
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods import Batch, get_method
 from napari_ssl_seg.methods.alice_losses import across_scans, both_crops, cosine_distance
-from napari_ssl_seg.methods.alice_net import Alignment, attend
+from napari_ssl_seg.methods.alice_net import AliceOutput, Alignment, attend
 from napari_ssl_seg.methods.alice_views import chosen_token
 from napari_ssl_seg.methods.base import Prepared, Pretext
 from napari_ssl_seg.methods.mae_net import fold_patches
@@ -68,13 +68,15 @@ def test_attention_by_hand():
 def test_the_terms_are_sums_of_both_crops_means():
     assert float(both_crops(torch.tensor([[1.0, 3.0], [5.0, 5.0]]))) == 7.0
     # Two pairs; the summary of each first crop is compared with the target's of its own partner.
-    student = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
+    student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     assert float(across_scans(student, student)) == 0.0
     assert float(across_scans(student, student[[1, 0, 3, 2]])) == pytest.approx(4.0)
-    # A mean of tokens, not a distance of each: (1, 1) against (1, 0).
-    tokens = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    # A distance of means, not a mean of distances: (1, 1) / 2 against (1, 0).
+    model, tokens = built(*made(centre=False)[:2]), torch.eye(2).expand(2, 2, 2)
     target = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
-    assert float(across_scans(tokens, target)) == pytest.approx(2 * 0.5857864)
+    model.volume_centre = torch.zeros(2)
+    found = AliceOutput(tokens, tokens, tokens, target)
+    assert float(across_scans(*model.summaries(found))) == pytest.approx(2 * 0.5857864)
 
 
 def test_the_momentum_rises_to_one():
@@ -199,6 +201,32 @@ def test_the_target_is_never_trained_and_follows_exactly(name, patch):
         assert torch.allclose(weight, 0.998 * before[key] + 0.002 * online[key], atol=1e-6)
 
 
+def test_saying_the_same_of_everything_wins_nothing_once_centred():
+    method, spec, _, pretext = made()
+    model = built(method, spec).train()
+    method.loss(model, pretext)
+    found = method.outputs(model, pretext)
+    summaries, target = model.summaries(found)
+    assert float(target.mean(dim=0).abs().max().detach()) < 1e-6  # the first batch's own mean is the first centre
+    for said, wanted in ((summaries, target), model.aligned(found)):
+        constant = torch.ones_like(said[:1]).expand_as(said)
+        assert float(both_crops(cosine_distance(constant, wanted)).detach()) > 3.0
+    method.after_step(model, 0, 10)
+    before = model.volume_centre.clone()
+    mean = found.target.mean(dim=(0, 1)) + 1.0
+    model.summaries(replace(found, target=found.target + 1.0))
+    method.after_step(model, 1, 10)
+    assert torch.allclose(model.volume_centre, 0.9 * before + 0.1 * mean, atol=1e-6)
+    kept = model.volume_centre.clone()
+    method.loss(model.eval(), pretext)
+    method.after_step(model, 2, 10)
+    assert torch.equal(model.volume_centre, kept)
+    plain = built(get_method("alice", QUICK | {"centre": False}), spec).train()
+    method.loss(plain, pretext)
+    method.after_step(plain, 0, 10)
+    assert not plain.volume_centre.any() and not plain.alignment_centre.any()
+
+
 # -- ablations -----------------------------------------------------------------------------------------------------------
 def test_the_ablations_leave_out_what_they_say():
     assert expand_ablations(["alice:ablation"])[-1] == "alice"
@@ -207,6 +235,7 @@ def test_the_ablations_leave_out_what_they_say():
         "alice:no_alignment": (True, True, False),
         "alice:no_volume": (True, False, True),
         "alice:unmatched": (True, True, True),
+        "alice:uncentred": (True, True, True),
         "alice": (True, True, True),
     }
     assert set(expand_ablations(["alice:ablation"])) == set(wanted)
