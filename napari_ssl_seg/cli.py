@@ -201,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
         help="comma-separated: scratch, NAME, NAME:KEY=VALUE, NAME:ablation; START@NETWORK: on a network of its own;"
         " START+mod: fine-tuned jointly with MOD",
     )
-    compare.add_argument("--cases", type=int, required=True, help="labelled scans to fine-tune on")
+    compare.add_argument(
+        "--cases", type=whole_numbers, required=True, metavar="N[,N...]", help="labelled scans to fine-tune on"
+    )
     compare.add_argument("--repeats", type=int, default=3, help="label draws and seeds [%(default)s]")
     compare.add_argument("--out", required=True, metavar="DIR")
     compare.add_argument("--pretrain-iterations", type=int)
@@ -263,6 +265,17 @@ def _setting_options(parser: argparse.ArgumentParser, whose: str = "of the metho
         metavar="KEY=VALUE",
         help=f"hyper-parameters {whose}; `napari-ssl-seg methods` lists them",
     )
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """``2,5,10`` as numbers from 1 on, for argparse."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers from 1 on; write for example 2,5,10")
+    return numbers
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -78,6 +78,18 @@ class Outcome:
     entries: tuple[Entry, ...]
     table: ScoreTable
 
+    def groups(self, budget: int) -> dict[str, list[str]]:
+        """Method -> its runs with so many labelled cases, one a repeat."""
+        found: dict[str, list[str]] = {}
+        for entry in self.entries:
+            if entry.budget == budget:
+                found.setdefault(entry.method, []).append(entry.run)
+        return found
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        return tuple(sorted({entry.budget for entry in self.entries}))
+
     def summary(self) -> list[dict[str, Any]]:
         """Method x budget: mean and standard deviation over the repeats."""
         rows = []
@@ -165,38 +177,6 @@ def compare_methods(
                 chosen.append(run)
     table = yield from evaluate(study, chosen, split="test")
     return Outcome(tuple(entries), table)
-
-
-def write_comparison_report(study: Study, protocol: Protocol, outcome: Outcome, folder: Path) -> Path:
-    """Write ``report.html`` and ``scores.csv`` into ``folder``; returns the report."""
-    from napari_ssl_seg.evaluation import write_study_report
-
-    outcome.table.to_csv(folder / "scores.csv")
-    counts = study.counts()
-    pretrained = "one per method and repeat" if protocol.pretrain_every_repeat else "one per method"
-    notes = [
-        f"Every method fine-tuned on the same {_listing(protocol.budgets)} labelled scans of the {counts['train']} in the"
-        f" train split, with the same network and number of steps; {protocol.repeats} draw(s) of labels, each with its own"
-        f" seed. Pretraining ({pretrained}) saw the scans of the train split without their labels.",
-        f"The checkpoint was chosen on the {counts['validation']} scans of the validation split; every number is of the"
-        f" {counts['test']} scans of the test split, which no training has seen.",
-    ]
-    if protocol.repeats == 1:
-        notes.append(
-            "One repeat says nothing about the spread between draws of labels; take three or more for a claim."
-        )
-    return write_study_report(
-        folder / "report.html",
-        study,
-        outcome.table,
-        notes=notes,
-        tables=[("By number of labelled scans", outcome.summary())],
-    )
-
-
-def _listing(numbers: Iterable[int]) -> str:
-    known = [str(number) for number in numbers]
-    return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"
 
 
 def _entry(

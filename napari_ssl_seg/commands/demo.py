@@ -23,7 +23,8 @@ SEED = 0
 def demo(out: str, no_window: bool) -> dict[str, Any]:
     """Create a study, look at pretexts, pretrain, fine-tune with two labels, predict, score, report, show."""
     from napari_ssl_seg.commands.text import follow
-    from napari_ssl_seg.protocol import Protocol, compare_methods, write_comparison_report
+    from napari_ssl_seg.protocol import Protocol, compare_methods
+    from napari_ssl_seg.protocol_report import write_comparison_report
 
     start, folder = time.monotonic(), Path(out)
     study = _study(folder / "study")

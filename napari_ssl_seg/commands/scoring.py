@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_ssl_seg.evaluation import ScoreTable
 
 
@@ -78,7 +80,7 @@ def evaluate(
 def compare(
     study: str,
     methods: str,
-    cases: int,
+    cases: Sequence[int],
     repeats: int,
     out: str,
     pretrain_iterations: int | None,
@@ -90,13 +92,14 @@ def compare(
 ) -> dict[str, Any]:
     """Run the protocol for several methods and write a report."""
     from napari_ssl_seg.commands.text import follow
-    from napari_ssl_seg.protocol import Protocol, compare_methods, write_comparison_report
+    from napari_ssl_seg.protocol import Protocol, compare_methods
+    from napari_ssl_seg.protocol_report import write_comparison_report
     from napari_ssl_seg.study import Study
 
     opened = Study.open(study)
     protocol = Protocol(
         methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
-        budgets=(cases,),
+        budgets=tuple(sorted(set(cases))),
         repeats=repeats,
         pretrain_iterations=pretrain_iterations,
         finetune_iterations=finetune_iterations,
@@ -107,7 +110,14 @@ def compare(
     )
     outcome = follow(compare_methods(opened, protocol))
     report = write_comparison_report(opened, protocol, outcome, Path(out))
-    return {"report": str(report), "csv": str(Path(out) / "scores.csv"), "results": outcome.summary()}
+    folder = Path(out)
+    return {
+        "report": str(report),
+        "csv": str(folder / "scores.csv"),
+        "summary": str(folder / "summary.csv"),
+        "latex": str(folder / "tables.tex"),
+        "results": outcome.summary(),
+    }
 
 
 def summary_rows(table: ScoreTable) -> list[dict[str, Any]]:

@@ -76,18 +76,18 @@ def slice_curves(
     def x(index: float) -> float:
         return frame.x0 + frame.width * (index + 0.5) / n_slices
 
-    parts = [_axes(frame, y_title)]
+    parts = [axes(frame, y_title)]
     step = max(1, round(nice_ceiling(n_slices / 8, (1, 2, 5, 10))))
     for index in range(0, n_slices, step):
-        parts.append(_text(x(index), frame.y0 + frame.height + 16, str(index), anchor="middle"))
-    parts.append(_text(frame.x0 + frame.width / 2, frame.y0 + frame.height + 34, "slice", anchor="middle"))
+        parts.append(text(x(index), frame.y0 + frame.height + 16, str(index), anchor="middle"))
+    parts.append(text(frame.x0 + frame.width / 2, frame.y0 + frame.height + 34, "slice", anchor="middle"))
     for mark in marks:
         foot = frame.y0 + frame.height
         parts.append(f'<path class="mark" d="M{x(mark):.1f},{foot:.1f}l-4,7h8z"/>')
     for place, (name, values) in enumerate(series.items()):
         points = [(x(index), frame.y(value)) for index, value in enumerate(values.tolist())]
-        parts.append(_line(points, (order or {}).get(name, place)))
-    return _svg(frame.x0 + frame.width + 14, frame.y0 + frame.height + 42, parts, title)
+        parts.append(line(points, (order or {}).get(name, place)))
+    return svg(frame.x0 + frame.width + 14, frame.y0 + frame.height + 42, parts, title)
 
 
 def class_bars(
@@ -123,7 +123,7 @@ def class_bars(
     bar = min(34.0, group_width * 0.8 / max(len(methods), 1))
     longest = max((len(name) for name in values), default=0)
     turned = longest * 6.5 > group_width  # names that would run into each other stand aslant
-    parts = [_axes(frame, y_title)]
+    parts = [axes(frame, y_title)]
     for place, (class_name, group) in enumerate(values.items()):
         middle = frame.x0 + group_width * (place + 0.5)
         foot = frame.y0 + frame.height + 16
@@ -131,12 +131,12 @@ def class_bars(
             aslant = f'text-anchor="end" transform="rotate(-45 {middle + 4:.1f} {foot:.1f})"'
             parts.append(f'<text x="{middle + 4:.1f}" y="{foot:.1f}" {aslant}>{escape(class_name)}</text>')
         else:
-            parts.append(_text(middle, foot + 2, class_name, anchor="middle"))
+            parts.append(text(middle, foot + 2, class_name, anchor="middle"))
         for number, method in enumerate(methods):
             left = middle + bar * (number - len(methods) / 2)
             known = [value for value in group.get(method, ()) if math.isfinite(value)]
             parts.append(_bar(frame, left, bar, known, (order or {}).get(method, number)))
-    return _svg(
+    return svg(
         frame.x0 + frame.width + 14, frame.y0 + frame.height + (30 + 4.8 * longest * turned), parts, title
     ) + legend(methods, lines=False, order=order)
 
@@ -162,7 +162,7 @@ def nice_ceiling(value: float, steps: Sequence[float] = (1, 2, 4, 6, 8, 10)) -> 
     return next(step * power for step in steps if step * power >= value * (1 - 1e-12))
 
 
-def _line(points: Sequence[tuple[float, float]], order: int) -> str:
+def line(points: Sequence[tuple[float, float]], order: int) -> str:
     """A polyline with gaps, a dot where a point stands alone."""
     color, dash = method_color(order), DASHES[order % len(DASHES)]
     runs: list[list[tuple[float, float]]] = [[]]
@@ -184,7 +184,7 @@ def _line(points: Sequence[tuple[float, float]], order: int) -> str:
 
 def _bar(frame: Frame, left: float, width: float, values: Sequence[float], order: int) -> str:
     if not values:
-        return _text(left + width / 2, frame.y0 + frame.height - 4, "–", anchor="middle")
+        return text(left + width / 2, frame.y0 + frame.height - 4, "–", anchor="middle")
     color, mean = method_color(order), float(np.mean(values))
     top, foot = frame.y(mean), frame.y0 + frame.height
     middle = left + width / 2
@@ -204,24 +204,27 @@ def _bar(frame: Frame, left: float, width: float, values: Sequence[float], order
     return "".join(parts)
 
 
-def _axes(frame: Frame, y_title: str) -> str:
+def axes(frame: Frame, y_title: str) -> str:
+    """Five lines across with their values, and the name of the axis."""
     parts = []
     for share in (0, 0.25, 0.5, 0.75, 1):
         value = frame.low + (frame.high - frame.low) * share
         y = frame.y(value)
         parts.append(f'<path class="grid" d="M{frame.x0:.1f},{y:.1f}h{frame.width:.1f}"/>')
-        parts.append(_text(frame.x0 - 7, y + 4, f"{value:.3g}", anchor="end"))
+        parts.append(text(frame.x0 - 7, y + 4, f"{value:.3g}", anchor="end"))
     middle = frame.y0 + frame.height / 2
     turned = f'transform="rotate(-90 13 {middle:.1f})"'
     parts.append(f'<text x="13" y="{middle:.1f}" text-anchor="middle" {turned}>{escape(y_title)}</text>')
     return "".join(parts)
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, *, anchor: str = "start") -> str:
+    """Words at a place."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
+def svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
+    """The parts as one picture with a title for those who cannot see it."""
     return (
         f'<svg class="chart" viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px" role="img">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"

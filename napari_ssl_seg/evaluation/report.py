@@ -92,6 +92,7 @@ def write_report(
     title: str | None = None,
     tables: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = (),
     baselines: Mapping[str, str] | None = None,
+    sections: Sequence[str] = (),
 ) -> Path:
     """Write a report.
 
@@ -117,6 +118,8 @@ def write_report(
         More tables: a heading, and rows as mappings of column to value.
     baselines
         Run -> the run that it is tested against; default: all against the one called scratch, or else the first.
+    sections
+        More parts of the page, each a piece of HTML, after the results.
 
     Raises
     ------
@@ -128,8 +131,9 @@ def write_report(
     heading = title or f"Comparison on {study_name}"
     order = {title: place for place, title in enumerate(unique_titles(table).values())}
     compared = one_baseline(table) if baselines is None else baselines
-    sections = [
+    parts = [
         _results(table, compared, order),
+        *sections,
         *(f"<h2>{escape(name)}</h2>{plain_table(rows)}" for name, rows in tables if rows),
         _tests(table, compared),
         _pictures(pictures, order),
@@ -146,7 +150,7 @@ def write_report(
         f"<style>{STYLE}</style></head><body><main>"
         f'<header><p class="kicker">napari-ssl-seg · {made}</p><h1>{escape(heading)}</h1>'
         f'<p class="lead">{escape(_finding(table))}</p>{_tiles(table)}</header>'
-        f"{''.join(f'<section>{section}</section>' for section in sections if section)}"
+        f"{''.join(f'<section>{section}</section>' for section in parts if section)}"
         "</main></body></html>\n"
     )
     write_text(path, page)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ssl_seg.evaluation.charts import method_color
 from napari_ssl_seg.evaluation.collecting import unique_titles
 from napari_ssl_seg.evaluation.metrics import FALSE_ALARM, MISSED, TABLE_METRICS
-from napari_ssl_seg.evaluation.statistics import compare_paired, holm, p_text
+from napari_ssl_seg.evaluation.statistics import LEVEL, compare_paired, holm, p_text
 from napari_ssl_seg.evaluation.tables import AVERAGE
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MANY_CLASSES = 8
 def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> str:
     """Methods by classes: mean ± standard deviation over cases, the best of each column in bold.
 
-    A dagger stands where a method differs from its baseline (run -> run that it is compared with).
+    A dagger stands where a method differs from its baseline (run -> run that it is compared with): see `daggers`.
     """
     info = TABLE_METRICS[metric]
     classes: list[tuple[int | None, str]] = [*table.classes.items()]
@@ -33,13 +33,13 @@ def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -
     shown = [(None, AVERAGE), *classes] if many else [*classes, (None, AVERAGE)]
     labels, names = [label for label, _ in shown], [name for _, name in shown]
     cells = {run: [table.spread_of(metric, run, label) for label in labels] for run in table.runs}
-    best = [_best([row[place].mean for row in cells.values()], info.larger_is_better) for place in range(len(labels))]
-    starred = {run for run, (test, p) in tests(table, metric, baselines).items() if test.significant and p < 0.05}
+    best = [best_of([row[place].mean for row in cells.values()], info.larger_is_better) for place in range(len(labels))]
+    marked = daggers(table, metric, baselines)
     lines = []
     for order, (run, title) in enumerate(unique_titles(table).items()):
         rows = table.of(run).rows
         values = "".join(
-            _value(part, best[place], metric, dagger=labels[place] is None and run in starred)
+            _value(part, best[place], metric, dagger=(run, labels[place]) in marked)
             for place, part in enumerate(cells[run])
         )
         missed, alarms = (sum(row.note.startswith(kind) for row in rows) for kind in (MISSED, FALSE_ALARM))
@@ -47,7 +47,7 @@ def result_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -
     arrow = {True: "↑", False: "↓", None: "→ 0"}[info.larger_is_better]
     unit = f" in {info.unit}" if info.unit else ""
     caption = f"{info.title}{unit} {arrow}, mean ± standard deviation over cases"
-    if starred:
+    if marked:
         others = {unique_titles(table)[base] for base in baselines.values()}
         name = escape(others.pop()) if len(others) == 1 else "its baseline"
         caption += f"; † differs from {name} (p &lt; 0.05 in both tests, t-test corrected after Holm)"
@@ -80,10 +80,29 @@ def test_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> 
     return _table(caption, "<th>Method</th>" + "".join(f"<th>{name}</th>" for name in columns), lines)
 
 
-def tests(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> dict[str, tuple[PairedComparison, float]]:
-    """Run -> its comparison with its baseline over cases, and the t-test's p-value corrected for their number."""
+def daggers(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> set[tuple[str, int | None]]:
+    """Runs and labels (None: the average) that differ from their baseline: both tests below 5 %, the t-test corrected.
+
+    The correction is for the number of methods; each column is a question of its own.
+    """
+    return {
+        (run, label)
+        for label in (*table.classes, None)
+        for run, (test, p) in tests(table, metric, baselines, label).items()
+        if test.significant and p < LEVEL
+    }
+
+
+def tests(
+    table: ScoreTable, metric: str, baselines: Mapping[str, str], label: int | None = None
+) -> dict[str, tuple[PairedComparison, float]]:
+    """Run -> its comparison with its baseline over cases, and the t-test's p-value corrected for their number.
+
+    Of one class, or of the average over classes.
+    """
     found = {
-        run: compare_paired(table.by_case(metric, run), table.by_case(metric, base)) for run, base in baselines.items()
+        run: compare_paired(table.by_case(metric, run, label), table.by_case(metric, base, label))
+        for run, base in baselines.items()
     }
     corrected = holm([test.t_p for test in found.values()])
     return {run: (test, p) for (run, test), p in zip(found.items(), corrected, strict=True)}
@@ -131,7 +150,8 @@ def _value(part: Spread, best: float, metric: str, *, dagger: bool) -> str:
     return f"<td>{mean}{'†' if dagger else ''}{spread}{fewer}</td>"
 
 
-def _best(values: Sequence[float], larger: bool | None) -> float:
+def best_of(values: Sequence[float], larger: bool | None) -> float:
+    """The best of the values that are defined, by ``larger`` or (None) by the nearest to 0; NaN of fewer than two."""
     known = [value for value in values if math.isfinite(value)]
     if not known or len(values) < 2:
         return math.nan
