@@ -29,8 +29,9 @@ class Plane:
     index: int
     """Slice along the axis."""
     start: tuple[float, float]
-    """Voxels of the other two axes at the outer edge of the first pixel."""
+    """Along the other two axes, what pixel coordinate 0, the upper left corner, is in voxels."""
     voxels_a_pixel: tuple[float, float]
+    """Negative where the picture runs against the axis."""
 
     def point_at(self, row: float, column: float) -> tuple[float, float, float]:
         """Voxels (z, y, x) of the scan under a place in the picture, in pixels from its upper left corner."""
@@ -112,7 +113,8 @@ def plane_at(
     others = [number for number in range(3) if number != axis]
     index = int(np.clip(np.floor(point[axis] + 0.5), 0, array.shape[axis] - 1))
     centre = [(array.shape[k] - 1) / 2 if whole else float(point[k]) for k in others]
-    step = [side_mm / PIXELS / spacing[k] for k in others]
+    # Held arrays run from feet to head: upwards in a coronal or sagittal picture.
+    step = [(-1 if k == 0 else 1) * side_mm / PIXELS / spacing[k] for k in others]
     start = [c - s * PIXELS / 2 for c, s in zip(centre, step, strict=True)]
     cross = [(float(point[k]) - a) / s for k, a, s in zip(others, start, step, strict=True)]
     empty = np.zeros((0, 0), np.float32)

@@ -293,13 +293,16 @@ class AnatomyPanel(QFrame):
         case_id = self._workbench.case_id
         if image is None or case_id is None:
             return
+        chosen = self._viewer.layers.selection.active
         layers.show_points(
             self._viewer,
             layers.layer_name(case_id, "anatomical point"),
             np.round(point)[None],
-            placement={"scale": image.scale[-3:], "translate": image.translate[-3:]},
+            placement={name: getattr(image, name)[-3:] for name in ("scale", "translate", "units", "axis_labels")},
             tag={"case": case_id, "group": GROUP, "role": "point"},
         )
+        if chosen is not None and chosen in self._viewer.layers:  # a new layer would take the place of the one in hand
+            self._viewer.layers.selection.active = chosen
 
     def _remove_layers(self) -> None:
         layers.remove_own(self._viewer, layers.own_layers(self._viewer, group=GROUP))

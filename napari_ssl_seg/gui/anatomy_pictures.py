@@ -87,6 +87,7 @@ class MatchPicturesView(QWidget):
         self.scan_crop, self.other_crop = SquarePicture(clickable=True), SquarePicture()
         self.scan_title, self.other_title = QElidingLabel(), QElidingLabel()
         self.crop_title = QLabel()
+        self.crop_title.setWordWrap(True)
         mark(self.crop_title, "hint")
         for title in (self.scan_title, self.other_title):
             title.setElideMode(Qt.TextElideMode.ElideMiddle)
@@ -123,7 +124,7 @@ class MatchPicturesView(QWidget):
         self.other_crop.show_pixels(coloured(found.second))
         self.scan_title.setText(f"{answer.request.case_id} · {found.first_whole.index}")
         self.other_title.setText(f"{answer.request.other_id} · {found.second_whole.index}")
-        self.crop_title.setText(f"{found.side_mm:.3g} mm around the point, and around its match")
+        self.crop_title.setText(f"{found.side_mm:.3g} mm around point and match")
         self.other.setAccessibleName(f"Match in {answer.request.other_id}")
 
     def _clicked(self, which: str, row: float, column: float) -> None:

@@ -67,7 +67,7 @@ class MatchAnswer:
             return f"Accepted: {', '.join(parts)}.", True
         text = f"Rejected: {match.reason}."
         if self.guess is not None and self.guess.how != match.how:
-            text += f" In its place: {_place(self.guess.point)}, {self.guess.reason}."
+            text += f" Fallback: {_place(self.guess.point)} ({self.guess.reason})."
         return text, False
 
 
