@@ -127,8 +127,8 @@ def distances_of_label(
 def warm_up() -> bool:
     """Load or compile what scoring needs, so that the first score does not wait for it; for a background thread.
 
-    The first time on a computer it takes some twenty seconds, afterwards about one. Returns whether the compiled loops are
-    in use.
+    The first time on a computer it takes some twenty seconds of one core, afterwards about one. Returns whether the
+    compiled loops are in use.
     """
     for dtype in (np.uint8, np.uint16):
         small = np.zeros((3, 4, 4), dtype)
@@ -158,7 +158,7 @@ def _kernels() -> ModuleType | None:
 
 def _give_up(error: Exception) -> None:
     _STATE["broken"] = True
-    LOG.warning("numba does not run here (%s): scores are right, and take about five times as long", error)
+    LOG.warning("numba does not run here (%s): scores are the same, and take six times as long for a volume", error)
 
 
 def _by_kernels(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,10 +62,15 @@ class PairedComparison:
     """What may be said, in a sentence; also where a test has no answer."""
     rank_biserial: float = NAN
     """Effect size of the Wilcoxon test, matched pairs (Kerby 2014): (W+ - W-) / (W+ + W-), from -1 to 1."""
-    interval: tuple[float, float] = (NAN, NAN)
-    """95 % bootstrap confidence interval of the mean difference, over cases (`mean_interval`)."""
+    differences: tuple[float, ...] = ()
+    """First minus second, case by case."""
     left_out: tuple[str, ...] = ()
     """The cases for which only one has a value, or neither."""
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % bootstrap confidence interval of the mean difference, over cases (`mean_interval`)."""
+        return mean_interval(self.differences)  # when it is asked for: it takes longer than all the rest
 
     @property
     def significant(self) -> bool:
@@ -94,8 +100,9 @@ def compare_paired(first: Mapping[str, float], second: Mapping[str, float]) -> P
     """
     cases = [case for case in first if case in second and math.isfinite(first[case]) and math.isfinite(second[case])]
     lacking = tuple(case for case in dict.fromkeys([*first, *second]) if case not in cases)
-    found = _compare(np.array([first[case] - second[case] for case in cases]), len(lacking))
-    return replace(found, left_out=lacking)
+    differences = np.array([first[case] - second[case] for case in cases], dtype=float)
+    found = _compare(differences, len(lacking))
+    return replace(found, left_out=lacking, differences=tuple(differences.tolist()))
 
 
 def _compare(differences: NDArray[np.float64], left_out: int) -> PairedComparison:
@@ -114,7 +121,7 @@ def _compare(differences: NDArray[np.float64], left_out: int) -> PairedCompariso
     ranks = rank_biserial(differences)
     if sd <= 1e-12 * abs(mean):  # up to rounding the difference is one number, and the t-test would divide by nothing
         text = f"the same difference in all {n} cases: no t-test"
-        return PairedComparison(n, left_out, mean, sd, NAN, NAN, wilcoxon, text, ranks, (mean, mean))
+        return PairedComparison(n, left_out, mean, sd, NAN, NAN, wilcoxon, text, ranks)
     t_p = float(stats.ttest_1samp(differences, 0.0).pvalue)
     text = f"n = {n}, paired t-test p {_compared(t_p)}"
     if n < FEWEST_FOR_WILCOXON:
@@ -123,8 +130,7 @@ def _compare(differences: NDArray[np.float64], left_out: int) -> PairedCompariso
         text += f", Wilcoxon p {_compared(wilcoxon)}"
     if left_out:
         text += f"; {left_out} left out, where one has no value"
-    interval = mean_interval(differences)
-    return PairedComparison(n, left_out, mean, sd, mean / sd, t_p, wilcoxon, text, ranks, interval)
+    return PairedComparison(n, left_out, mean, sd, mean / sd, t_p, wilcoxon, text, ranks)
 
 
 def rank_biserial(differences: Iterable[float]) -> float:
