@@ -208,6 +208,12 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", required=True, metavar="DIR")
     compare.add_argument("--pretrain-iterations", type=int)
     compare.add_argument("--finetune-iterations", type=int)
+    compare.add_argument(
+        "--predictions",
+        nargs="+",
+        metavar="NAME=DIR",
+        help="another framework's label maps of the test scans, named like the scans, as further rows",
+    )
     _network_options(compare)
     compare.add_argument("--device", default="auto")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ssl_seg.evaluation import ScoreTable
+    from napari_ssl_seg.evaluation.folders import PredictionFolder
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training import Event, Run
 
@@ -47,6 +48,8 @@ class Protocol:
     method_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pretrain_settings: Mapping[str, Any] = field(default_factory=dict)
     finetune_settings: Mapping[str, Any] = field(default_factory=dict)
+    predictions: Mapping[str, str] = field(default_factory=dict)
+    """Name of a row -> folder with another framework's predictions of the test split (`evaluation.folders`)."""
 
     def __post_init__(self) -> None:
         if not self.methods or not self.budgets or self.repeats < 1:
@@ -77,14 +80,16 @@ class Outcome:
 
     entries: tuple[Entry, ...]
     table: ScoreTable
+    folders: tuple[PredictionFolder, ...] = ()
+    """Predictions of other frameworks, rows of the table by their ids."""
 
     def groups(self, budget: int) -> dict[str, list[str]]:
-        """Method -> its runs with so many labelled cases, one a repeat."""
+        """Method -> its runs with so many labelled cases, one a repeat; the rows of other frameworks at every number."""
         found: dict[str, list[str]] = {}
         for entry in self.entries:
             if entry.budget == budget:
                 found.setdefault(entry.method, []).append(entry.run)
-        return found
+        return found | {folder.id: [folder.id] for folder in self.folders}
 
     @property
     def budgets(self) -> tuple[int, ...]:
@@ -120,11 +125,13 @@ def compare_methods(
     (default: one in the study's folder, named after the protocol).
     """
     from napari_ssl_seg.evaluation import evaluate
+    from napari_ssl_seg.evaluation.folders import open_prediction_folder
     from napari_ssl_seg.methods.variants import split_variant
     from napari_ssl_seg.training import finetune, predict, pretrain
 
     ledger = _Ledger(progress_file or study.folder / "cache" / "comparison.json", protocol)
     contenders = parse_contenders(protocol.methods)
+    folders = tuple(open_prediction_folder(study, name, folder) for name, folder in protocol.predictions.items())
     beside = {contender: joint_options(contender, protocol.method_settings) for contender in contenders}
     entries, chosen = [], []
     for repeat in range(protocol.repeats):
@@ -175,8 +182,8 @@ def compare_methods(
                 table = yield from evaluate(study, [run], split="test")
                 entries.append(_entry(method, budget, repeat, run, parent, table, seconds))
                 chosen.append(run)
-    table = yield from evaluate(study, chosen, split="test")
-    return Outcome(tuple(entries), table)
+    table = yield from evaluate(study, chosen, split="test", folders=folders)
+    return Outcome(tuple(entries), table, folders)
 
 
 def _entry(

@@ -49,7 +49,11 @@ def write_comparison_report(study: Study, protocol: Protocol, outcome: Outcome, 
             latex_table(table, baselines, caption=_caption(study, protocol, budget)) for budget, table in pooled.items()
         ),
     )
-    pictures, curves, said = collect_slices(study, _first_repeat(outcome, largest))
+    pictures, curves, said = collect_slices(study, _first_repeat(outcome, largest), outcome.folders)
+    said += [
+        f"{folder.id}: predictions from {folder.folder.name}, made elsewhere; what they were trained on is not known here"
+        for folder in outcome.folders
+    ]
     if protocol.repeats > 1:
         said.append("pictures and curves by slice are of the first repeat")
     said += [
@@ -85,19 +89,21 @@ def fair_baselines(study: Study, groups: Mapping[str, Sequence[str]]) -> tuple[d
 
     Returns also the methods, with the networks of both, for which there is none on the same network.
     """
-    networks = {method: study.run(runs[0]).record.network["name"] for method, runs in groups.items()}
+    known = {run.id for run in study.runs()}
+    ours = {method: runs for method, runs in groups.items() if runs[0] in known}
+    networks = {method: study.run(runs[0]).record.network["name"] for method, runs in ours.items()}
     plain = [
         contender.text
-        for contender in map(parse_contender, groups)
+        for contender in map(parse_contender, ours)
         if contender.start == SCRATCH and contender.joint is None
     ]
     found, foreign = {}, []
     for method in groups:
         if method in plain or not plain:
             continue
-        same = [other for other in plain if networks[other] == networks[method]]
+        same = [other for other in plain if networks[other] == networks.get(method)]
         found[method] = same[0] if same else plain[0]
-        if not same:
+        if not same and method in networks:
             foreign.append((method, f"{networks[method]} against {networks[plain[0]]}"))
     return found, foreign
 
@@ -129,7 +135,7 @@ def time_rows(study: Study, outcome: Outcome) -> list[dict[str, Any]]:
 
 def _first_repeat(outcome: Outcome, budget: int) -> ScoreTable:
     """The rows of the first repeat, each run under its method's name."""
-    names = {
+    names = {folder.id: folder.id for folder in outcome.folders} | {
         entry.run: entry.method
         for entry in reversed(outcome.entries)
         if entry.budget == budget and entry.repeat == min(e.repeat for e in outcome.entries)

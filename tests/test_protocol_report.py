@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from napari_ssl_seg.cli import whole_numbers
+from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.evaluation import evaluate
+from napari_ssl_seg.evaluation.folders import open_prediction_folder
 from napari_ssl_seg.protocol import Entry, Outcome, Protocol
 from napari_ssl_seg.protocol_report import fair_baselines, time_rows, write_comparison_report
 from napari_ssl_seg.training.events import drain
 from napari_ssl_seg.training.runs import Run, RunRecord
+from napari_ssl_seg.volumes import write_volume
 from tests.evaluation.conftest import add_run
 from tests.evaluation.conftest import study as study  # a fixture
 
@@ -84,3 +87,44 @@ def test_budgets_are_read_as_a_list() -> None:
     for wrong in ("", "2,x", "0", "1.5"):
         with pytest.raises(argparse.ArgumentTypeError, match="2,5,10"):
             whole_numbers(wrong)
+
+
+def test_another_frameworks_predictions_are_a_row_like_any_other(
+    study: Study, outcome: Outcome, tmp_path: Path
+) -> None:
+    folder = tmp_path / "nnunet"
+    for case in study.cases(split="test"):
+        reference = study.label(case.id, purpose="evaluate")
+        assert reference is not None
+        write_volume(folder / f"{case.id}_0000.nii.gz", reference)
+    (folder / "notes.txt").write_text("no label map")
+    opened = open_prediction_folder(study, "nnU-Net", folder)
+    assert set(opened.files) == {case.id for case in study.cases(split="test")}
+    both = drain(evaluate(study, [entry.run for entry in outcome.entries], folders=[opened]))
+    assert both.spread_of("dice", "nnU-Net").mean == 1.0
+    with_folder = Outcome(outcome.entries, both, (opened,))
+    protocol = Protocol(methods=("scratch", "simmim"), budgets=(1, 2), repeats=2)
+    page = write_comparison_report(study, protocol, with_folder, tmp_path / "out").read_text()
+    assert "nnU-Net: predictions from nnunet, made elsewhere" in page
+    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open()))
+    assert [row["labelled_cases"] for row in rows if row["run"] == "nnU-Net" and row["class"] == "average"] == [
+        "1",
+        "2",
+    ]
+    against, _ = fair_baselines(study, with_folder.groups(1))
+    assert against["nnU-Net"] == "scratch"
+
+
+def test_folders_that_hold_no_predictions_are_refused_in_a_sentence(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a folder"):
+        open_prediction_folder(study, "x", tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="named after a case"):
+        open_prediction_folder(study, "x", tmp_path / "empty")
+    case = study.cases()[0]
+    reference = study.label(case.id, purpose="evaluate")
+    assert reference is not None
+    for name in (case.id, f"{case.id}_0000"):
+        write_volume(tmp_path / "twice" / f"{name}.nii.gz", reference)
+    with pytest.raises(UserError, match="keep one of them"):
+        open_prediction_folder(study, "x", tmp_path / "twice")

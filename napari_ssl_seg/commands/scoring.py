@@ -89,6 +89,7 @@ def compare(
     preset: str | None,
     dims: int | None,
     device: str,
+    predictions: list[str] | None = None,
 ) -> dict[str, Any]:
     """Run the protocol for several methods and write a report."""
     from napari_ssl_seg.commands.text import follow
@@ -107,6 +108,7 @@ def compare(
         preset=preset,
         dims=dims,
         device=device,
+        predictions=_named_folders(predictions or []),
     )
     outcome = follow(compare_methods(opened, protocol))
     report = write_comparison_report(opened, protocol, outcome, Path(out))
@@ -118,6 +120,17 @@ def compare(
         "latex": str(folder / "tables.tex"),
         "results": outcome.summary(),
     }
+
+
+def _named_folders(texts: Sequence[str]) -> dict[str, str]:
+    """``nnU-Net=/folder`` as name and folder."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        if not equals or not name.strip() or not folder or name.strip() in found:
+            raise UserError(f"--predictions takes NAME=FOLDER, each name once, not {text!r}")
+        found[name.strip()] = folder
+    return found
 
 
 def summary_rows(table: ScoreTable) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_ssl_seg.evaluation.folders import PredictionFolder
     from napari_ssl_seg.evaluation.tables import ScoreTable
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.runs import Run
@@ -55,12 +56,16 @@ class _Slice:
         return max(self.dice) - min(self.dice)
 
 
-def collect_slices(study: Study, table: ScoreTable) -> tuple[list[Picture], list[Curve], list[str]]:
+def collect_slices(
+    study: Study, table: ScoreTable, folders: Sequence[PredictionFolder] = ()
+) -> tuple[list[Picture], list[Curve], list[str]]:
     """Pictures of the best, median and worst slices, curves of their cases, and what was left out.
 
     Slices are ranked by Dice, the mean over classes and runs. Nothing is drawn for cases of which a run has no prediction.
+    Rows of the table that are named after a folder are its predictions, the others those of the study's runs.
     """
-    runs = [study.run(run) for run in table.runs]
+    beside = {folder.id: folder for folder in folders}
+    runs = [beside.get(run) or study.run(run) for run in table.runs]
     titles = unique_titles(table)
     cases, notes = _chosen_cases(table, runs)
     tables = {case: [_slices(study, run, case) for run in runs] for case in cases}
@@ -90,9 +95,10 @@ def describe_runs(study: Study, table: ScoreTable) -> list[dict[str, Any]]:
     """What a report says about each run: title, settings, versions, seconds, and where its weights came from."""
     titles = unique_titles(table)
     found = []
-    for run in (study.run(run) for run in table.runs):
+    known = {run.id for run in study.runs()}
+    for run in (study.run(run) for run in table.runs if run in known):
         record = run.record
-        parent = study.run(record.parent) if record.parent and record.parent in {r.id for r in study.runs()} else None
+        parent = study.run(record.parent) if record.parent in known else None
         found.append(
             {
                 "run": run.id,
@@ -181,7 +187,7 @@ def _processor() -> str:
         return platform.processor() or "unknown"
 
 
-def _chosen_cases(table: ScoreTable, runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+def _chosen_cases(table: ScoreTable, runs: Sequence[Run | PredictionFolder]) -> tuple[list[str], list[str]]:
     """Cases that every run has predicted: all, or an even choice from best to worst."""
     whole = [case for case in table.cases if all(run.prediction_path(case).exists() for run in runs)]
     dice = {case: np.mean([table.by_case("dice", run.id).get(case, math.nan) for run in runs]) for case in whole}
@@ -202,13 +208,13 @@ def _labels(study: Study, case: str) -> Any:
     return reference
 
 
-def _slices(study: Study, run: Run, case: str) -> SliceTable:
+def _slices(study: Study, run: Run | PredictionFolder, case: str) -> SliceTable:
     reference = _labels(study, case)
     unions = unions_of(study.settings.targets) or None
     return score_slices(_predicted(run, case), reference.array, reference.spacing, unions=unions)
 
 
-def _predicted(run: Run, case: str) -> NDArray[Any]:
+def _predicted(run: Run | PredictionFolder, case: str) -> NDArray[Any]:
     from napari_ssl_seg.volumes import read_volume
 
     return np.asarray(read_volume(run.prediction_path(case), role="label").array)
@@ -228,7 +234,7 @@ def _ranked(study: Study, case: str, tables: Sequence[SliceTable]) -> list[_Slic
 
 def _picture(
     study: Study,
-    runs: Sequence[Run],
+    runs: Sequence[Run | PredictionFolder],
     titles: dict[str, str],
     kind: str,
     found: _Slice,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.errors import RunError, StudyError, UserError, VolumeError
+from napari_ssl_seg.evaluation.folders import PredictionFolder
 from napari_ssl_seg.evaluation.lesions import score_lesions
 from napari_ssl_seg.evaluation.metrics import (
     DISTANCE_METRICS,
@@ -48,6 +49,7 @@ def evaluate(
     tolerance: float = TOLERANCE_MM,
     lesions: Sequence[int] = (),
     resample: bool = False,
+    folders: Sequence[PredictionFolder] = (),
 ) -> Generator[Event, None, ScoreTable]:
     """Score the predictions of runs against the study's labels.
 
@@ -58,7 +60,7 @@ def evaluate(
     Parameters
     ----------
     runs
-        Runs or their ids; default: every fine-tuned run that has predictions for the split.
+        Runs or their ids; default: every fine-tuned run that has predictions for the split, none where there are folders.
     split
         ``train``, ``validation``, ``test``; ``all`` or None for every labelled case.
     metrics, tolerance
@@ -68,11 +70,13 @@ def evaluate(
     resample
         Bring a prediction on another grid to that of its reference (nearest neighbour) and say so in the note, instead of
         refusing it.
+    folders
+        Predictions of other frameworks (`open_prediction_folder`), scored after the runs.
 
     Returns
     -------
     ScoreTable
-        One row a run, case and class of the study, or target where the study has targets that may overlap.
+        One row a run or folder, case and class of the study, or target where the study has targets that may overlap.
 
     Raises
     ------
@@ -83,13 +87,15 @@ def evaluate(
     cases = study.cases(split=None if split in (None, "all") else split, labelled=True)
     if not cases:
         raise StudyError(f"{study.folder} has no labelled case in split {split}; choose another split or add labels")
-    chosen = _with_predictions(study, runs, cases, split)
+    chosen: list[Run | PredictionFolder] = list(folders)
+    if runs is not None or not folders:
+        chosen[:0] = _with_predictions(study, runs, cases, split)
     classes = {info.value: info.name for info in study.scored}
     unions = unions_of(study.settings.targets) or None
     clock = _Clock("evaluate", len(chosen) * len(cases))
     tables = []
     for run in chosen:
-        title = run.record.title or run.id
+        title = run.id if isinstance(run, PredictionFolder) else run.record.title or run.id
         rows: list[ScoreRow] = []
         for case in cases:
             reference = study.label(case.id, purpose="evaluate")
@@ -116,6 +122,9 @@ def evaluate(
                 yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run.id)
             yield clock.tick(run.id)
         table = ScoreTable(tuple(rows))
+        tables.append(table)
+        if isinstance(run, PredictionFolder):
+            continue
         table.to_json(
             run.scores_path,
             run=run.id,
@@ -124,7 +133,6 @@ def evaluate(
             created=time.time(),
             fingerprint=study.fingerprint([case.id for case in cases]),
         )
-        tables.append(table)
     return ScoreTable.merged(tables)
 
 
