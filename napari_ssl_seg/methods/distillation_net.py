@@ -89,8 +89,9 @@ class DistillationNet(SiameseNet):
     def _go_to(self, progress: float) -> None:
         self.progress = progress
         """Share of the steps that are done."""
-        head: PrototypeScores = self.encoder.head  # type: ignore[assignment]
-        head.held = progress < self.config.frozen
+        for part in self.modules():
+            if isinstance(part, PrototypeScores):
+                part.held = progress < self.config.frozen
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"progress": self.progress}

@@ -33,6 +33,7 @@ _CLASSES = {
     "dino": ("napari_ssl_seg.methods.dino", "DINO"),
     "densecl": ("napari_ssl_seg.methods.densecl", "DenseCL"),
     "moco_v3": ("napari_ssl_seg.methods.moco_v3", "MoCoV3"),
+    "ibot": ("napari_ssl_seg.methods.ibot", "IBOT"),
     "rotation": ("napari_ssl_seg.methods.rotation", "Rotation"),
     "relative_location": ("napari_ssl_seg.methods.relative_location", "RelativeLocation"),
     "voco": ("napari_ssl_seg.methods.voco", "VoCo"),

@@ -86,6 +86,15 @@ SETTLED: dict[str, dict[str, Any]] = {
     "voco": {"features": 64},
     "moco": {"queue": 0},
     "densecl": {"queue": 8, "momentum": 1.0},
+    "ibot": {
+        "frozen": 0.0,
+        "momentum": 1.0,
+        "centre_momentum": 1.0,
+        "last_temperature": 0.04,
+        "hidden": 64,
+        "projection": 16,
+        "mask_chance": 1.0,
+    },
     # Batch norm of two patches jumps, and so would the loss.
     "moco_v3": {"momentum": 1.0, "head_norm": "none", "temperature": 0.05, "hidden": 64, "projection": 16},
     "dino": {

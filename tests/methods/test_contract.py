@@ -21,7 +21,7 @@ EVERY = [
 
 
 PARTIAL = {"mae", "mod", "alice", "rotation", "relative_location", "voco", "swin_unetr_pretext"} | {
-    *("simclr", "moco", "byol", "simsiam", "dino", "densecl", "moco_v3"),
+    *("simclr", "moco", "byol", "simsiam", "dino", "densecl", "moco_v3", "ibot"),
 }
 """Methods that pretrain a part of the network and leave the rest to the fine-tuning."""
 WARM = {"densecl": 4}
