@@ -23,7 +23,13 @@ SMALL = {
     "moco": ["--set", "queue=16"],
     "byol": ["--set", "hidden=32"],
     "simsiam": ["--set", "projection=32"],
+    "dino": ["--set", "hidden=32", "--set", "prototypes=16"],
+    "densecl": ["--set", "queue=16"],
+    "moco_v3": ["--set", "hidden=32"],
+    "ibot": ["--set", "hidden=32", "--set", "prototypes=16"],
 }
+LOSSES = {"ibot": {"cls", "tokens"}}
+"""What the total is the sum of; of the others the one contrast."""
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +48,9 @@ def test_pretrain_and_fine_tune(kept: Study, name: str, tmp_path: Path, capsys: 
     pretrained = call(capsys, "pretrain", kept.folder, "--method", name, *STEPS, *SMALL[name])
     assert (pretrained["state"], pretrained["step"]) == ("finished", 4)
     losses = kept.run(pretrained["run"]).latest("step").data["losses"]
-    assert {"total", "contrast", "top1", "spread", "rank"} <= losses.keys()
-    assert losses["total"] == pytest.approx(losses["contrast"], rel=1e-5)
+    summed = LOSSES.get(name, {"contrast"})
+    assert {"total", *summed, "top1", "spread", "rank"} <= losses.keys()
+    assert losses["total"] == pytest.approx(sum(losses[part] for part in summed), rel=1e-4)
     assert main(["finetune", str(kept.folder), "--init", pretrained["run"], "--cases", "2", "--iterations", "2"]) == 0
     # Four levels of two convolutions and two norms; the decoder and the head are new.
     said = "".join(capsys.readouterr())
@@ -58,12 +65,12 @@ def test_pretrain_and_fine_tune(kept: Study, name: str, tmp_path: Path, capsys: 
     shown = call(
         capsys, "inspect", kept.folder, "--method", name, "--case", case, "--run", pretrained["run"], "--out", tmp_path
     )
-    assert len(shown["views"]) == len(list(tmp_path.glob("*.png"))) == 6
+    assert len(shown["views"]) == len(list(tmp_path.glob("*.png"))) >= 6
 
 
-@pytest.mark.parametrize("name", ["moco", "byol"])
+@pytest.mark.parametrize("name", ["moco", "byol", "ibot"])
 def test_what_follows_is_resumed_to_the_last_bit(study, name) -> None:
-    settings = {"moco": {"queue": 16}, "byol": {"hidden": 16}}[name]
+    settings = {"moco": {"queue": 16}, "byol": {"hidden": 16}, "ibot": {"hidden": 16, "prototypes": 16}}[name]
     options = {"settings": settings, **TINY, "train": TINY["train"] | {"clip_norm": 0}}
     whole = drain(training.pretrain(study, name, **options))
     run = training.prepare_pretrain(study, name, **options)
