@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +16,14 @@ from torch.nn import functional as F
 from napari_ssl_seg.anatomy.matching import Match, Point, check_point, inside_of
 from napari_ssl_seg.anatomy.net import FINE, joined, padded_length
 from napari_ssl_seg.anatomy.robust import Consensus, fit_consensus
+from napari_ssl_seg.anatomy.store import load_tensors, save_tensors
+from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.study.cache import ByteCache
 from napari_ssl_seg.training.hardware import limited_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.anatomy.net import EmbeddingNet
 
 HELD_BYTES = 2**30
+KEPT_SECONDS = 0.5
+"""Vectors of a scan that took longer are kept on disk, in half precision."""
 HELD_MAPS = 64 * 2**20
 """Bytes of maps between two scans; a map of two takes about 40,000."""
 PROBES = 800
@@ -88,6 +96,8 @@ class EmbeddingMatcher:
         Similarity.
     consensus
         Whether an accepted match is moved from the most similar place to where the mutual matches around it put it.
+    folder
+        Where the vectors of scans that take long are kept.
     """
 
     name = "Self-supervised Anatomical eMbedding"
@@ -100,9 +110,11 @@ class EmbeddingMatcher:
         largest_cycle: float = 2.0,
         least_score: float = 0.0,
         consensus: bool = True,
+        folder: Path | None = None,
     ) -> None:
         self.net, self.grids = net.eval(), grids
         self.largest_cycle, self.least_score, self.consensus = largest_cycle, least_score, consensus
+        self.folder = folder
         self._embedded: ByteCache[Embedded] = ByteCache(HELD_BYTES, lambda held: held.vectors.nbytes)
         self._maps: ByteCache[tuple[Consensus | None, int]] = ByteCache(
             HELD_MAPS, lambda held: 100 + (held[0].nbytes if held[0] is not None else 0)
@@ -223,13 +235,25 @@ class EmbeddingMatcher:
         return ""
 
     def _embed(self, grid: Grid) -> Embedded:
+        path = None if self.folder is None else self.folder / f"{self._content(grid.case_id)}.safetensors"
         cells = [-(-n // FINE) for n in grid.image.shape]
+        kept = load_tensors(path) if path is not None else None
+        if kept is not None and list(kept.get("vectors", torch.empty(0)).shape[1:]) == cells:
+            return Embedded(grid, _widened(kept["vectors"]))
+        begun = time.monotonic()
         image = torch.from_numpy(np.array(grid.image))[None, None]
         padding = [part for n in reversed(grid.image.shape) for part in (0, padded_length(n) - n)]
         with torch.inference_mode(), limited_threads(0):
             fine, coarse = self.net(F.pad(image, padding, mode="replicate"))
-            vectors = joined(fine, coarse)[0, :, : cells[0], : cells[1], : cells[2]].contiguous()
-        return Embedded(grid, vectors)
+            vectors = joined(fine, coarse)[0, :, : cells[0], : cells[1], : cells[2]].half()
+        if path is not None and time.monotonic() - begun > KEPT_SECONDS:
+            with suppress(UserError):  # a full disk costs time, and nothing else
+                save_tensors(path, {"vectors": vectors})
+        return Embedded(grid, _widened(vectors))
+
+    def _content(self, case_id: str) -> str:
+        case = self.grids.study.case(case_id)
+        return hashlib.sha256(f"{case.fingerprint} {case.frame}".encode()).hexdigest()[:24]
 
     def _fit(self, case_id: str, other_id: str) -> tuple[Consensus | None, int]:
         own, other = self.embedded(case_id), self.embedded(other_id)
@@ -243,6 +267,11 @@ class EmbeddingMatcher:
         points = own.middle_of(start[mutual]) * own.grid.scan_spacing
         others = other.middle_of(there[mutual]) * other.grid.scan_spacing
         return fit_consensus(points, others, AGREEING_CELLS * self.cell_mm), int(mutual.sum())
+
+
+def _widened(vectors: Tensor) -> Tensor:
+    """Of unit length again. Vectors go through half precision wherever they come from, so that matches are the same."""
+    return F.normalize(vectors.float(), dim=0)
 
 
 def outside(point: np.ndarray, shape: Sequence[int]) -> bool:

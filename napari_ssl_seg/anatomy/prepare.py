@@ -184,6 +184,7 @@ def _embedding(
         largest_cycle=resolved.match_cycle,
         least_score=resolved.match_score,
         consensus=resolved.match_consensus,
+        folder=folder / "vectors",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,11 +16,12 @@ from napari_ssl_seg.training.hardware import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_ssl_seg.study import Study
 
 
-def matcher_of(study: Study, spacing: float = 1.0, **options: float) -> EmbeddingMatcher:
+def matcher_of(study: Study, spacing: float = 1.0, **options: Any) -> EmbeddingMatcher:
     with seeded(0):
         net = EmbeddingNet()
     return EmbeddingMatcher(net, Grids(study, spacing), **options)
@@ -139,12 +140,29 @@ def test_points_outside_and_cases_that_are_not_there(body_study: Study) -> None:
         matcher.match("whole", (0, 0, 0), "nobody")
 
 
-def test_a_test_scan_is_not_read_for_training(tmp_path: object, make_study: Callable[..., Study]) -> None:
+def test_vectors_that_took_long_are_kept_on_disk(
+    body_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_ssl_seg.anatomy.embedding.KEPT_SECONDS", 0.0)
+    first = matcher_of(body_study, folder=tmp_path / "vectors")
+    wanted = first.match("whole", (20, 20, 20), "small")
+    assert len(list((tmp_path / "vectors").iterdir())) == 2
+    again = matcher_of(body_study, folder=tmp_path / "vectors")
+    monkeypatch.setattr(again.net, "forward", lambda *_: pytest.fail("the vectors are there"))
+    found = again.match("whole", (20, 20, 20), "small")
+    assert found == wanted
+    for path in (tmp_path / "vectors").iterdir():
+        path.write_bytes(b"damaged")
+    damaged = matcher_of(body_study, folder=tmp_path / "vectors").match("whole", (20, 20, 20), "small")
+    assert damaged.point == pytest.approx(wanted.point)
+
+
+def test_a_test_scan_is_not_read_for_training(tmp_path: Path, make_study: Callable[..., Study]) -> None:
     from napari_ssl_seg.study import Study
     from tests.anatomy.conftest import body
 
     items = [(name, body(index)[:16, :16, :16], None, None) for index, name in enumerate("abcd")]
-    study = Study.create_from_arrays(tmp_path / "split", items, split=(50, 0, 50))  # type: ignore[operator]
+    study = Study.create_from_arrays(tmp_path / "split", items, split=(50, 0, 50))
     train, test = study.cases("train")[0].id, study.cases("test")[0].id
     with pytest.raises(LeakageError, match=test):
         matcher_of(study).match(train, (1, 1, 1), test)
