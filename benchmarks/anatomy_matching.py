@@ -6,7 +6,7 @@ FOLDER holds ``hippocampus/images`` and ``labels`` (Task04 of the Medical Segmen
 the embedding is trained on 90 scans without labels; each of 40 others is matched to two of them. Landmarks are the labels'
 centres of mass (anterior, posterior) and the two ends of the whole; once with the scans as they are (one field of view,
 roughly), once with each cut to a random 70 % of every side, where a landmark counts that lies in both. One that the other
-crop lacks ought to be rejected. Torso: one CT, its lowest quarter, and an MR of another person.
+crop lacks ought to be rejected. Torso: one CT, its upper quarter, and an MR of another person.
 
 What is trained is kept in --work, and not trained again.
 """
@@ -85,6 +85,8 @@ def cut_study(
         part = volume.array[tuple(slice(a, a + m) for a, m in zip(start, size, strict=True))]
         items.append((case_id, part, None, volume.geometry.spacing))
         starts[case_id] = np.array(start)
+    if folder.exists():  # the same parts: what is random comes from the seed
+        return Study.open(folder), starts
     return Study.create_from_arrays(folder, items, split=(0, 0, 100)), starts
 
 
@@ -218,7 +220,6 @@ def hippocampus(
     found = matchers(study, embedding, work / "whole", registration=registration)
     result["whole_scans"] = table(study, found, landmarks, pairs)
     parts = work / f"parts-{seed}"
-    shutil_free(parts)
     crops, starts = cut_study(study, cases, parts, 0.7, seed)
     moved = {case_id: {name: at - starts[case_id] for name, at in landmarks[case_id].items()} for case_id in cases}
     found = matchers(crops, embedding, work / "crops", registration=registration)
@@ -226,14 +227,8 @@ def hippocampus(
     return result
 
 
-def shutil_free(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def torso(data: Path, work: Path, iterations: int, seed: int, registration: bool) -> dict[str, Any]:
-    """CT to its own lowest quarter, where the truth is known at every voxel; CT to MR by the centres of nine organs."""
+    """CT to its own upper quarter, where the truth is known at every voxel; CT to MR by the centres of nine organs."""
     folder = work / "torso"
     files = [data / f"example_{name}.nii.gz" for name in ("ct", "ct_sm", "mr_sm")]
     if not folder.exists():
@@ -242,13 +237,20 @@ def torso(data: Path, work: Path, iterations: int, seed: int, registration: bool
     embedding, training = trained(study, iterations)
     whole, quarter, mr = "example_ct", "example_ct_sm", "example_mr_sm"
     found = matchers(study, embedding, work / "torso-maps", registration=registration)
+    images = [study.image(case_id, purpose="show").array for case_id in (whole, quarter)]
+    depth = len(images[1])
+    # The headers of both have one origin, but the voxels say where the part was cut out.
+    first = next(z for z in range(len(images[0]) - depth + 1) if np.array_equal(images[0][z : z + depth], images[1]))
     rng = np.random.default_rng(seed)
-    image = study.patches_source(quarter, purpose="show").array[0]
-    body = np.argwhere(image > np.quantile(image, 0.4))
+    body = np.argwhere(images[1] > -300)
     points = {f"point {i}": body[at].astype(float) for i, at in enumerate(rng.choice(len(body), 200, replace=False))}
-    above = rng.uniform((45, 20, 30), (105, 80, 90), (60, 3))  # in the chest, which the lowest quarter does not show
-    gone = {f"chest {i}": point for i, point in enumerate(above)}
-    same = {whole: {**points, **gone}, quarter: {**points, **gone}}
+    below = np.argwhere(images[0][: first - 8] > -300)
+    gone = {f"below {i}": below[at].astype(float) for i, at in enumerate(rng.choice(len(below), 60, replace=False))}
+    shift = np.array([first, 0, 0])
+    same = {
+        whole: {**{name: at + shift for name, at in points.items()}, **gone},
+        quarter: {**points, **{name: at - shift for name, at in gone.items()}},
+    }
     labels = {
         quarter: study_label(data / "example_seg.nii.gz"),
         mr: study_label(data / "example_seg_mr.nii.gz"),
@@ -261,7 +263,7 @@ def torso(data: Path, work: Path, iterations: int, seed: int, registration: bool
     }
     return {
         "training": training,
-        "ct_and_its_lowest_quarter": table(study, found, same, [(whole, quarter), (quarter, whole)]),
+        "ct_and_its_upper_quarter": table(study, found, same, [(whole, quarter), (quarter, whole)]),
         "ct_and_mr_of_another_person": table(study, found, organs, [(quarter, mr), (mr, quarter)]),
     }
 

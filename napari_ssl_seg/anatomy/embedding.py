@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from napari_ssl_seg.anatomy.matching import Match, Point, check_point, inside_of
+from napari_ssl_seg.anatomy.matching import Match, Point, check_point, fraction_of, inside_of
 from napari_ssl_seg.anatomy.net import FINE, joined, padded_length
 from napari_ssl_seg.anatomy.robust import Consensus, fit_consensus
 from napari_ssl_seg.anatomy.store import load_tensors, save_tensors
@@ -156,16 +156,16 @@ class EmbeddingMatcher:
     def fallback(self, case_id: str, point: Sequence[float], other_id: str) -> Match:
         """By the affine map that most mutual matches of both scans agree with; never accepted, but often right.
 
-        Where no map fits, the match itself, as rejected as it was.
+        Where no map fits, the same fraction of the field of view.
         """
         inside = self._check(case_id, point)
         both, matches = self.map_between(case_id, other_id)
         if both is None:
-            match = self.match(case_id, inside, other_id)
             why = (
                 f"{case_id} and {other_id} seem to share no anatomy: no affine map fits their {matches} mutual matches"
             )
-            return Match(match.point, match.score, match.cycle_error, match.how, False, why)
+            shapes = (self.grids.study.case(name).shape for name in (case_id, other_id))
+            return Match(fraction_of(inside, *shapes), math.nan, math.nan, "fraction", False, why)
         own, other, found = self.grids.get(case_id), self.grids.get(other_id), both.affine
         raw = found(np.array(inside) * own.scan_spacing) / other.scan_spacing
         point_there = inside_of(raw, other.scan_shape)

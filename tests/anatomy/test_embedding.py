@@ -90,6 +90,7 @@ def test_two_scans_that_share_no_anatomy_are_rejected_with_the_reason(make_study
     guess = matcher.fallback("body", points[0], "noise")
     assert not guess.accepted
     assert "share no anatomy" in guess.reason
+    assert (guess.how, guess.point) == ("fraction", pytest.approx(tuple(points[0])))
 
 
 def test_the_fallback_is_the_affine_map_of_the_mutual_matches(body_study: Study) -> None:
