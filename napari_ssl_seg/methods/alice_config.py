@@ -73,11 +73,11 @@ class AliceConfig(MatcherSettings, MethodConfig):
         title="Momentum",
         description="With which the target encoder follows at the start; 1 at the end, along a cosine. Authors' code: 0.996.",
     )
-    centre: bool = Field(
+    predictor: bool = Field(
         default=True,
-        title="Centre what is compared",
-        description="Take the target's running mean off both sides of the cosines. Not in the paper, where one and the same"
-        " vector for everything wins both terms, and soon does; the authors' code centres, too.",
+        title="Predictor",
+        description="Two layers on the student's side before each cosine, as in BYOL and SimSiam, whose loss the paper takes"
+        " without saying whether it takes this, too. Off: one and the same vector for everything soon wins both terms.",
     )
     decoder_width: int = Field(
         default=192,

@@ -195,6 +195,9 @@ class Method(ABC):
     needs: ClassVar[Needs] = Needs()
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings under a name, such as the rows of the paper's ablation, for ``compare --methods NAME:VARIANT``."""
+    training: ClassVar[Mapping[str, Any]] = {}
+    """Settings of a pretraining (`training.PretrainSettings`, by name) that stand in place of the general defaults where nobody
+    chose another value: what the method's own optimiser needs."""
     validated: ClassVar[bool] = False
     """Whether `validate` scores the pretext task; a pretraining then does so now and then, on the same samples throughout."""
 

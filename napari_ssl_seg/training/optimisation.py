@@ -24,7 +24,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.99, nesterov=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=settings.learning_rate, fused=True)
+    return kind(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
 
 
 def schedule_factor(schedule: str, step: int, total: int, warmup: float) -> float:

@@ -57,7 +57,8 @@ def prepare_pretrain(
     spec = plan_network(
         study, network=network, preset=preset, dims=dims, allowed_dims=chosen.dims, allowed_networks=chosen.networks
     )
-    made = _settings(PretrainSettings, spec, train, iterations, batch_size, device, seed)
+    wanted = {**chosen.training, **{name: value for name, value in (train or {}).items() if value is not None}}
+    made = _settings(PretrainSettings, spec, wanted, iterations, batch_size, device, seed)
     record = RunRecord(
         kind="pretrain",
         method=chosen.name,

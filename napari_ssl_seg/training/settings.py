@@ -37,6 +37,13 @@ class TrainSettings(BaseModel):
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
         "adamw", title="Optimiser", description="adamw suits few steps; sgd has momentum 0.99, as in nnU-Net"
     )
+    beta2: float = Field(
+        0.999,
+        ge=0.5,
+        lt=1,
+        title="Second beta",
+        description="how slowly the mean of squared gradients follows in adamw and adam; methods on transformers have 0.95",
+    )
     schedule: Literal["cosine", "poly", "halving", "constant"] = Field(
         "cosine",
         title="Schedule",

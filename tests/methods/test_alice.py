@@ -18,6 +18,8 @@ from napari_ssl_seg.methods.mod_losses import ema_momentum
 from napari_ssl_seg.methods.variants import expand_ablations, get_variant
 from napari_ssl_seg.networks import NetworkSpec, build_network
 from napari_ssl_seg.pretext import batch_at, generator_for, sample_batch
+from napari_ssl_seg.training.optimisation import make_optimizer
+from napari_ssl_seg.training.settings import PretrainSettings, make_settings
 from tests.methods.fakes import small_study
 
 QUICK = {"hidden": 32, "features": 16, "decoder_width": 48, "decoder_layers": 1}
@@ -72,9 +74,8 @@ def test_the_terms_are_sums_of_both_crops_means():
     assert float(across_scans(student, student)) == 0.0
     assert float(across_scans(student, student[[1, 0, 3, 2]])) == pytest.approx(4.0)
     # A distance of means, not a mean of distances: (1, 1) / 2 against (1, 0).
-    model, tokens = built(*made(centre=False)[:2]), torch.eye(2).expand(2, 2, 2)
+    model, tokens = built(*made(predictor=False)[:2]), torch.eye(2).expand(2, 2, 2)
     target = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
-    model.volume_centre = torch.zeros(2)
     found = AliceOutput(tokens, tokens, tokens, target)
     assert float(across_scans(*model.summaries(found))) == pytest.approx(2 * 0.5857864)
 
@@ -201,30 +202,27 @@ def test_the_target_is_never_trained_and_follows_exactly(name, patch):
         assert torch.allclose(weight, 0.998 * before[key] + 0.002 * online[key], atol=1e-6)
 
 
-def test_saying_the_same_of_everything_wins_nothing_once_centred():
+def test_the_predictor_is_on_the_student_s_side_alone():
     method, spec, _, pretext = made()
-    model = built(method, spec).train()
-    method.loss(model, pretext)
+    model = built(method, spec)
     found = method.outputs(model, pretext)
-    summaries, target = model.summaries(found)
-    assert float(target.mean(dim=0).abs().max().detach()) < 1e-6  # the first batch's own mean is the first centre
-    for said, wanted in ((summaries, target), model.aligned(found)):
-        constant = torch.ones_like(said[:1]).expand_as(said)
-        assert float(both_crops(cosine_distance(constant, wanted)).detach()) > 3.0
-    method.after_step(model, 0, 10)
-    before = model.volume_centre.clone()
-    mean = found.target.mean(dim=(0, 1)) + 1.0
-    model.summaries(replace(found, target=found.target + 1.0))
-    method.after_step(model, 1, 10)
-    assert torch.allclose(model.volume_centre, 0.9 * before + 0.1 * mean, atol=1e-6)
-    kept = model.volume_centre.clone()
-    method.loss(model.eval(), pretext)
-    method.after_step(model, 2, 10)
-    assert torch.equal(model.volume_centre, kept)
-    plain = built(get_method("alice", QUICK | {"centre": False}), spec).train()
-    method.loss(plain, pretext)
-    method.after_step(plain, 0, 10)
-    assert not plain.volume_centre.any() and not plain.alignment_centre.any()
+    same = replace(found, target=found.student.detach())
+    for part, fresh in (("volume", model.summaries), ("alignment", model.aligned)):
+        said, wanted = fresh(same)
+        assert said.shape == wanted.shape and not wanted.requires_grad and not torch.allclose(said, wanted)
+        assert float(method.terms(model, same, pretext)[part].detach()) > 0
+    plain = built(get_method("alice", QUICK | {"predictor": False}), spec)
+    said, wanted = plain.aligned(same)
+    assert torch.equal(said, wanted)
+    assert float(method.terms(plain, same, pretext)["alignment"].detach()) == pytest.approx(0.0, abs=1e-5)
+    assert not any("predictor" in name for name in plain.state_dict())
+
+
+def test_a_pretraining_takes_the_method_s_own_rate_unless_told_otherwise():
+    chosen = make_settings(PretrainSettings, {**get_method("alice").training})
+    assert (chosen.beta2, chosen.learning_rate, chosen.weight_decay, chosen.clip_norm) == (0.95, 5e-4, 0.05, 3.0)
+    optimizer = make_optimizer(torch.nn.Linear(2, 2), chosen)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.95)}
 
 
 # -- ablations -----------------------------------------------------------------------------------------------------------
@@ -235,7 +233,7 @@ def test_the_ablations_leave_out_what_they_say():
         "alice:no_alignment": (True, True, False),
         "alice:no_volume": (True, False, True),
         "alice:unmatched": (True, True, True),
-        "alice:uncentred": (True, True, True),
+        "alice:no_predictor": (True, True, True),
         "alice": (True, True, True),
     }
     assert set(expand_ablations(["alice:ablation"])) == set(wanted)

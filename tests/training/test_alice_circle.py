@@ -30,6 +30,9 @@ def warnings_of(run) -> str:
 def test_from_matched_crops_to_predictions(study, network, transformer):
     run = drain(training.pretrain(study, "alice", network=network, settings=SETTINGS, **TINY))
     assert run.state == "finished" and run.facts == {"matcher": "same field of view"}
+    assert (run.record.settings["learning_rate"], run.record.settings["beta2"]) == (5e-4, 0.95)
+    faster = training.prepare_pretrain(study, "alice", train={"learning_rate": 0.01, "beta2": None})
+    assert (faster.record.settings["learning_rate"], faster.record.settings["beta2"]) == (0.01, 0.95)
     losses = run.latest("step").data["losses"]
     assert losses.keys() == {"total", "restoration", "volume", "alignment", "spread", "rank"}
     assert losses["total"] == pytest.approx(losses["restoration"] + losses["volume"] + losses["alignment"], rel=1e-4)
@@ -58,8 +61,7 @@ def test_a_stopped_run_goes_on_to_the_last_bit(study):
     first, second = (torch.load(item.checkpoint_path("last"), weights_only=True)["model"] for item in (whole, run))
     assert first.keys() == second.keys()
     parts = {"encoder", "decoder", "head", "target", "alignment", "gauge"}
-    assert {name.split(".")[0] for name in first} == parts | {"volume_centre", "alignment_centre", "steps"}
-    assert first["steps"] == TINY["iterations"]
+    assert {name.split(".")[0] for name in first} == parts | {"volume_predictor", "alignment_predictor"}
     for name, value in first.items():
         assert torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
     assert any(
