@@ -1,17 +1,23 @@
-"""The strip of the Compare tab: a metric against the slice, one line a method, and the table of scores."""
+"""The strip of the Compare tab: a metric against the slice, one line a method; the table of scores, boxes, and scans."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
+from napari_ssl_seg.gui.compare_boxes import BoxPlot
+from napari_ssl_seg.gui.compare_cases import CaseMatrix
 from napari_ssl_seg.gui.curves import CurvePlot, PlotLine
 from napari_ssl_seg.gui.score_table import ScoreTableView
 from napari_ssl_seg.workbench.compared_case import METRIC_WORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_ssl_seg.evaluation import ScoreTable
     from napari_ssl_seg.workbench.compared_case import CaseComparison
 
 MARKED = 5
@@ -19,7 +25,15 @@ MARKED = 5
 
 
 class CompareStrip(QWidget):
-    """Two pages: the curve of the open case, and the table of all cases."""
+    """Pages: the curve of the open case; of all cases the table, the box plots, and the matrix of scan and method.
+
+    Signals
+    -------
+    case_asked(str)
+        Open that scan.
+    """
+
+    case_asked = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,9 +41,17 @@ class CompareStrip(QWidget):
             x_label="slice", y_range=(0.0, 1.0), whole_x=True, empty_text="Tick methods that have predicted this scan."
         )
         self.table = ScoreTableView()
+        self._table: ScoreTable | None = None
         self.tabs, heads, pages = QTabBar(), QStackedWidget(), QStackedWidget()
         # Legend, or metric and Copy, stand beside the tabs: the strip is low, and lower still where letters are large.
-        for name, page in (("By slice", self.plot), ("Table", self.table)):
+        self.boxes, self.cases = BoxPlot(), CaseMatrix()
+        pages_named: list[tuple[str, Any]] = [
+            ("By slice", self.plot),
+            ("Table", self.table),
+            ("Boxes", self.boxes),
+            ("Scans", self.cases),
+        ]
+        for name, page in pages_named:
             heads.addWidget(page.head)
             pages.addWidget(page)
             self.tabs.addTab(name)
@@ -37,6 +59,8 @@ class CompareStrip(QWidget):
         self.tabs.currentChanged.connect(pages.setCurrentIndex)
         self.tabs.setDrawBase(False)
         self.tabs.setUsesScrollButtons(False)
+        for asker in (self.boxes, self.cases):
+            asker.case_asked.connect(self.case_asked)
         row = QHBoxLayout()
         row.addWidget(self.tabs)
         row.addWidget(heads, 1)
@@ -59,3 +83,18 @@ class CompareStrip(QWidget):
         self.plot.set_y_range((0.0, 1.03) if metric == "dice" else None)
         self.plot.set_marks(np.array([row[0] for row in case.worst_first(metric, label)[:MARKED]] if case else []))
         self.plot.set_lines(lines, now=True)
+
+    def show_table(
+        self, table: ScoreTable | None, metric: str, label: int | None, class_name: str, colors: Mapping[str, str]
+    ) -> None:
+        """Show the scores of all cases; boxes and scans of those methods that have a colour."""
+        if table is not self._table:
+            self._table = table
+            self.table.set_table(table)
+        for page in (self.boxes, self.cases):
+            page.show_table(table, metric, label, class_name, colors)
+
+    def set_case(self, case_id: str | None) -> None:
+        """Mark the open scan."""
+        self.boxes.set_case(case_id)
+        self.cases.set_case(case_id)

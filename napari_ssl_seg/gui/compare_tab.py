@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QShortcut, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.gui import workers
 from napari_ssl_seg.gui.budget import refill
-from napari_ssl_seg.gui.compare_controls import ShowControls, SliceOrder
-from napari_ssl_seg.gui.compare_files import ExportButton
+from napari_ssl_seg.gui.compare_edit import Painting
+from napari_ssl_seg.gui.compare_page import ComparePage, bind_keys
+from napari_ssl_seg.gui.compare_slices import DIFFERENCE
+from napari_ssl_seg.gui.compare_slider import CaseSlider, NoteKeeper
+from napari_ssl_seg.gui.compare_sources import dropped_paths
 from napari_ssl_seg.gui.compare_strip import CompareStrip
 from napari_ssl_seg.gui.compare_view import CompareView
+from napari_ssl_seg.gui.compare_work import CompareWork
 from napari_ssl_seg.gui.curves import plot_colors
-from napari_ssl_seg.gui.fields import ChoiceField
-from napari_ssl_seg.gui.method_list import MethodList, MethodRow
-from napari_ssl_seg.gui.predict_bar import PredictBar
+from napari_ssl_seg.gui.method_list import MethodRow
 from napari_ssl_seg.gui.strip import StripDock
-from napari_ssl_seg.gui.style import mark
-from napari_ssl_seg.training.events import drain
+from napari_ssl_seg.workbench.compared_entry import MOST, REFERENCE
 from napari_ssl_seg.workbench.comparison import Comparison, mean_scores
+from napari_ssl_seg.workbench.rescoring import rescored
+from napari_ssl_seg.workbench.slice_numbers import SliceNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from napari_ssl_seg.evaluation import ScoreTable
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.workbench import Workbench
-    from napari_ssl_seg.workbench.compared_case import CaseComparison, Entry
+    from napari_ssl_seg.workbench.compared_case import CaseComparison
 
 FIRST_TICKED = 3
 """So many of the latest runs are ticked when nothing was chosen yet."""
-BLINK_MILLISECONDS, RESIZED_MILLISECONDS = 800, 150
+BLINK_MILLISECONDS, RESIZED_MILLISECONDS, RESTED_MILLISECONDS = 800, 150, 500
 
 
 class CompareTab(QWidget):
@@ -48,97 +49,80 @@ class CompareTab(QWidget):
         super().__init__(parent)
         self._workbench, self._viewer = workbench, viewer
         self.comparison = Comparison()
-        self.view = CompareView(viewer)
-        self.strip = CompareStrip()
+        self.view, self.strip = CompareView(viewer), CompareStrip()
         self._case: CaseComparison | None = None
+        self._numbers: SliceNumbers | None = None
+        self._notes, self._slider = NoteKeeper(workbench), CaseSlider(viewer)
         self._active = False
-        self._make()
-        self._reader = workers.LatestOnly(self._read, self._show, self._failed, on_busy=self._busy, owner=self)
-        self._scorer = workers.LatestOnly(self._score, self._scored, workbench.fail, owner=self)
-        self._blink, self._settle, self._resized = QTimer(self), QTimer(self), QTimer(self)
-        self._blink.setInterval(BLINK_MILLISECONDS)
-        self._blink.timeout.connect(self.view.step_blink)
-        self._settle.setSingleShot(True)
-        self._resized.setSingleShot(True)
-        self._resized.setInterval(RESIZED_MILLISECONDS)
-        self._resized.timeout.connect(self.view.fit)
-        self._settle.timeout.connect(self._visibility_changed)
+        self.page = ComparePage(workbench, self.comparison, viewer)
+        self.empty, self.body, self.status = self.page.empty, self.page.body, self.page.status
+        self.case_choice, self.list, self.predicting = self.page.case_choice, self.page.list, self.page.predicting
+        self.add_button, self.export, self.controls = self.page.add_button, self.page.export, self.page.controls
+        self.order, self.refused, self.edited = self.page.order, self.page.refused, self.page.edited
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.page, 1)
+        self.work = CompareWork(self.comparison, self)
+        self._reader = self.work.reader
+        self.painting = Painting(viewer, self)
+        self._blink = self._timer(self.view.step_blink, BLINK_MILLISECONDS, single=False)
+        self._settle = self._timer(self._visibility_changed, 0)
+        self._resized = self._timer(self.view.fit, RESIZED_MILLISECONDS)
+        self._rested = self._timer(self._score_painted, RESTED_MILLISECONDS)
         self.strip_dock = StripDock(self, self.strip, "Comparison", viewer, lambda: workbench.study is not None)
+        self.setAcceptDrops(True)
         self._connect()
-        self._keys()
+        bind_keys(
+            self,
+            {
+                "J": lambda: self.order.step(1),
+                "K": lambda: self.order.step(-1),
+                "G": self.toggle_grid,
+                "H": self.blink,
+                "W": self.controls.outlines.toggle,
+                "Q": self.order.toggle_flag,
+            },
+        )
         self._theme_changed()
         self._study_changed(workbench.study)
 
-    # -- making it ------------------------------------------------------------------------------------------------
-    def _make(self) -> None:
-        self.empty = QLabel()
-        self.empty.setWordWrap(True)
-        mark(self.empty, "hint")
-        self.case_choice = ChoiceField([])
-        self.case_choice.setToolTip("The scan to compare on; those of the test split were never trained on")
-        self.list = MethodList()
-        self.predicting = PredictBar(self._workbench, self.comparison)
-        self.add_button = QPushButton("Add predictions …")
-        self.add_button.setToolTip("A folder of label maps made elsewhere, named after the scans")
-        mark(self.add_button, "quiet")
-        self.export = ExportButton(self._workbench)
-        self.status = QLabel()
-        self.status.setWordWrap(True)
-        mark(self.status, "hint")
-        self.controls, self.order = ShowControls(), SliceOrder()
-        case_row, buttons = QHBoxLayout(), QHBoxLayout()
-        case_row.addWidget(QLabel("Scan"))
-        case_row.addWidget(self.case_choice, 1)
-        buttons.addWidget(self.add_button)
-        buttons.addWidget(self.export)
-        buttons.addStretch(1)
-        self.body = QWidget()
-        body = QVBoxLayout(self.body)
-        body.setContentsMargins(0, 0, 0, 0)
-        body.setSpacing(8)
-        body.addLayout(case_row)
-        body.addWidget(self.list, 2)
-        body.addLayout(buttons)
-        body.addWidget(self.predicting)
-        body.addWidget(self.controls)
-        body.addWidget(self.status)
-        body.addWidget(self.order, 3)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.empty)
-        layout.addWidget(self.body, 1)
-        layout.addStretch(0)
+    def _timer(self, call: Any, milliseconds: int, *, single: bool = True) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(single)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(call)
+        return timer
 
     def _connect(self) -> None:
-        bench = self._workbench
+        bench, viewer, work = self._workbench, self._viewer, self.work
         bench.study_changed.connect(self._study_changed)
         bench.case_changed.connect(self._case_changed)
         bench.runs_changed.connect(self._runs_changed)
         bench.shown_runs_changed.connect(self._shown_runs_changed)
         self.comparison.changed.connect(self._methods_changed)
-        self.list.ticked.connect(self.comparison.choose)
+        work.read.connect(self._show)
+        work.scored.connect(self._scored)
+        work.rescored.connect(self._rescored)
+        work.distances.connect(lambda case, _label: self._draw() if case is self._case else None)
+        work.standings.connect(self.strip.table.set_standings)
+        work.failed.connect(self._failed)
+        work.busy.connect(self._busy)
+        self.list.ticked.connect(self._ticked)
         self.case_choice.edited.connect(self._case_chosen)
         self.controls.changed.connect(self._controls_changed)
         self.order.asked.connect(self.go_to)
+        self.order.noted.connect(lambda index, note: self._notes.write(self._case, index, note))
+        self.order.order_changed.connect(lambda _order: self._controls_changed())
+        self.painting.painted.connect(self._painted)
+        self.edited.discarded.connect(self._discard_edits)
+        self.refused.resample.connect(self.comparison.bring_to_grid)
         self.strip.plot.clicked.connect(lambda value: self.go_to(int(value)))
+        self.strip.case_asked.connect(bench.open_case)
         self.predicting.ended.connect(lambda: self._request(scores=True))
-        self.add_button.clicked.connect(self._add_folder)
-        self._viewer.dims.events.current_step.connect(self._step_changed)
-        self._viewer.dims.events.order.connect(self._order_changed)
-        self._viewer.canvas.events.size.connect(lambda _event: self._resized.start() if isalive(self) else None)  # type: ignore[attr-defined]
-        self._viewer.events.theme.connect(self._theme_changed)  # type: ignore[attr-defined]
-
-    def _keys(self) -> None:
-        keys = {
-            "J": lambda: self.order.step(1),
-            "K": lambda: self.order.step(-1),
-            "G": self.toggle_grid,
-            "H": self.blink,
-        }
-        for key, action in keys.items():
-            shortcut = QShortcut(QKeySequence(key), self)
-            shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-            shortcut.activated.connect(action)
+        viewer.dims.events.current_step.connect(self._step_changed)
+        viewer.dims.events.order.connect(self._order_changed)
+        viewer.canvas.events.size.connect(lambda _event: self._resized.start() if isalive(self) else None)  # type: ignore[attr-defined]
+        viewer.events.theme.connect(self._theme_changed)  # type: ignore[attr-defined]
 
     # -- study, methods, case -------------------------------------------------------------------------------------
     def _study_changed(self, study: Study | None) -> None:
@@ -163,41 +147,38 @@ class CompareTab(QWidget):
     def _shown_runs_changed(self, run_ids: Sequence[str]) -> None:
         if not {entry.key for entry in self.comparison.entries}.issuperset(run_ids):
             self.comparison.refresh()
-        folders = [entry.key for entry in self.comparison.chosen if entry.run is None]
-        self.comparison.choose([*run_ids, *folders])
+        others = [entry.key for entry in self.comparison.chosen if entry.run is None]
+        self.comparison.choose([*run_ids, *others])
+
+    def _ticked(self, keys: list[str]) -> None:
+        self.comparison.choose(keys)
+        if len(keys) > MOST:
+            self._fill_list()
+            self._workbench.say(f"{MOST} methods are compared at a time; untick one first", "warning")
 
     def _methods_changed(self) -> None:
-        entries = self.comparison.entries
         has_study = self._workbench.study is not None
-        self.empty.setText(
-            "No run can segment yet: fine-tune one in the tab 3 Train, or add predictions made elsewhere."
-            if has_study
-            else "Open a study in the tab 1 Study; then compare what its runs make of a scan."
-        )
-        self.empty.setVisible(not has_study or not entries)
-        self.body.setVisible(has_study)
-        for widget in (self.list, self.controls, self.order):
-            widget.setVisible(bool(entries))
+        self.page.show_state(has_study, bool(self.comparison.entries))
+        self.controls.set_methods(self.comparison.chosen)
         self._workbench.show_runs([entry.key for entry in self.comparison.chosen if entry.run is not None])
         self._fill_list()
         self._request(scores=True)
 
     def _fill_list(self) -> None:
-        table, chosen = self.comparison.table, set(self.comparison.chosen)
+        table, chosen = self.comparison.table, {entry.key for entry in self.comparison.chosen}
         rows = []
         for entry in self.comparison.entries:
             scores = mean_scores(table, entry.key, self.controls.label.value())
-            rows.append(
-                MethodRow(
-                    entry.key, entry.title, entry.color, entry in chosen, scores["dice"], scores["assd"], entry.key
-                )
-            )
+            note = f"{entry.key}\nbrought to the scan's grid" if self.comparison.is_resampled(entry.key) else entry.key
+            ticked = entry.key in chosen
+            rows.append(MethodRow(entry.key, entry.title, entry.color, ticked, scores["dice"], scores["assd"], note))
         self.list.set_rows(rows)
 
     def _case_changed(self, case_id: str | None) -> None:
         self.case_choice.blockSignals(True)
         self.case_choice.setCurrentIndex(self.case_choice.findData(case_id))
         self.case_choice.blockSignals(False)
+        self.strip.set_case(case_id)
         self._request()
 
     def _case_chosen(self) -> None:
@@ -207,12 +188,20 @@ class CompareTab(QWidget):
     # -- being in front -------------------------------------------------------------------------------------------
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
-        self._settle.start(0)
+        self._settle.start()
 
     def hideEvent(self, event: Any) -> None:
         super().hideEvent(event)
         if not event.spontaneous():
-            self._settle.start(0)
+            self._settle.start()
+
+    def dragEnterEvent(self, event: Any) -> None:
+        if self._workbench.study is not None and dropped_paths(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: Any) -> None:
+        event.acceptProposedAction()
+        self.add_button.add_dropped(dropped_paths(event))
 
     def _visibility_changed(self) -> None:
         if self.isVisible() == self._active:
@@ -223,6 +212,7 @@ class CompareTab(QWidget):
             self._reader.drop()
             self.view.leave()
             return
+        self.work.warm_up()
         self.comparison.refresh()
         self._propose()
         self._request(scores=True)
@@ -234,7 +224,7 @@ class CompareTab(QWidget):
         if self._workbench.case_id is None and self.comparison.entries and self.case_choice.count():
             self._workbench.open_case(self.case_choice.itemData(0))
 
-    # -- reading and scoring, in a worker -------------------------------------------------------------------------
+    # -- reading and scoring --------------------------------------------------------------------------------------
     def _request(self, *, scores: bool = False) -> None:
         if not self._active or self._workbench.study is None:
             return
@@ -243,21 +233,21 @@ class CompareTab(QWidget):
             self._reader.drop()
             self._show(None)
         else:
-            self._reader.submit((case_id, chosen, self._axis()))
+            self._reader.submit((case_id, chosen, self._slider.axis))
         if scores and self.comparison.entries:
-            self._scorer.submit((self.comparison.entries, self.predicting.split))
-
-    def _read(self, question: tuple[str, list[Entry], int]) -> CaseComparison:
-        return self.comparison.read(*question)
-
-    def _score(self, question: tuple[list[Entry], str]) -> ScoreTable:
-        return drain(self.comparison.score_all(*question))
+            self.work.score(self.comparison.entries, self.predicting.split)
 
     def _scored(self, table: ScoreTable) -> None:
         self.comparison.table = table
-        self.strip.table.set_table(table)
         self.export.set_table(table)
         self._fill_list()
+        self._show_table()
+
+    def _show_table(self) -> None:
+        colors = {entry.key: entry.color for entry in self.comparison.chosen}
+        table = self.work.table_of(self.comparison.table, list(colors))
+        label, metric = self.controls.label.value(), self.controls.metric.value()
+        self.strip.show_table(table, metric, label, self.controls.label.currentText(), colors)
 
     def _failed(self, error: Exception) -> None:
         self._show(None)
@@ -265,9 +255,8 @@ class CompareTab(QWidget):
 
     def _busy(self, busy: bool) -> None:
         if busy:
-            self.status.setText("reading and scoring …")
-            self.status.show()
-        elif self._case is None or self.status.text() == "reading and scoring …":
+            self.page.say(self.work.busy_words)
+        elif self._case is None or self.status.text() in self.work.all_busy_words:
             self._say_status()
 
     def _show(self, case: CaseComparison | None) -> None:
@@ -276,29 +265,46 @@ class CompareTab(QWidget):
         self._case = case
         if case is None:
             self.view.leave()
-        else:
-            if self._viewer.dims.ndisplay != 2:
-                self._viewer.dims.ndisplay = 2
-            self._draw()
-        self._show_numbers()
+        elif self._viewer.dims.ndisplay != 2 and not self.view.shown:
+            self._viewer.dims.ndisplay = 2
+        self.order.set_notes(self._notes.read(case))
+        self._controls_changed()
         self._say_status()
         self.predicting.offer()
 
     def _draw(self) -> None:
-        if self._case is not None:
-            self.view.show(
-                self._case,
-                self._workbench.classes,
-                mode=self.controls.mode,  # type: ignore[arg-type]
-                errors=self.controls.errors.isChecked(),
-                label=self.controls.label.value(),
-            )
-        self._blink.start() if self.controls.mode == "blink" and self._case is not None else self._blink.stop()
+        case, controls = self._case, self.controls
+        if case is not None:
+            extras, words = self.work.extras(case, controls.what.value(), controls.label.value(), controls.bar)
+            with self.painting.paused():
+                self.view.show(
+                    case,
+                    self._workbench.classes,
+                    mode=controls.mode,  # type: ignore[arg-type]
+                    what=controls.what.value(),
+                    extras=extras,
+                    words=words,
+                    outlined=controls.outlines.isChecked(),
+                    pair=controls.pair,
+                    numbers=self._numbers,
+                    index=self._slider.here(case),
+                )
+            self.painting.watch(self.view.cells)
+        self._blink.start() if controls.mode == "blink" and case is not None else self._blink.stop()
+
+    def _controls_changed(self) -> None:
+        label, metric = self.controls.label.value(), self.controls.metric.value()
+        self.controls.show_pair(self.order.order.value() == DIFFERENCE)
+        self._numbers = None if self._case is None else SliceNumbers.of(self._case, metric, label)
+        self._draw()
+        self._show_numbers()
+        self._fill_list()
+        self._show_table()
 
     def _show_numbers(self) -> None:
         label, metric = self.controls.label.value(), self.controls.metric.value()
         self.strip.show_case(self._case, metric, label, self.controls.label.currentText())
-        self.order.show_case(self._case, metric, label)
+        self.order.show_case(self._case, metric, label, self.controls.pair)
         self.export.set_case(self._case)
         self._step_changed()
 
@@ -309,21 +315,17 @@ class CompareTab(QWidget):
             text = "Tick the methods to compare."
         elif case is not None and case.reference is None:
             text = f"{case.case_id} has no labels: predictions can be looked at, and not scored."
-        self.status.setText(text)
-        self.status.setVisible(bool(text))
+        self.page.say(text)
+        self.refused.show_case(case)
+        self.edited.show_edited(case, self.comparison.edited(case.case_id) if case is not None else {})
 
     # -- looking --------------------------------------------------------------------------------------------------
-    def _controls_changed(self) -> None:
-        self._draw()
-        self._show_numbers()
-        self._fill_list()
-
     def toggle_grid(self) -> None:
         """Side by side, or over each other."""
         self.controls.set_mode("overlay" if self.controls.mode == "side by side" else "side by side")
 
     def blink(self) -> None:
-        """Blink; while blinking, the next method at once."""
+        """Blink; while blinking, the other one at once."""
         if self.controls.mode != "blink":
             self.controls.set_mode("blink")
         else:
@@ -332,47 +334,61 @@ class CompareTab(QWidget):
 
     def go_to(self, index: int) -> None:
         """Move the slider to a slice of the case."""
-        case = self._case
-        if case is not None:
-            axis = self._viewer.dims.ndim - 3 + case.axis
-            self._viewer.dims.set_point(axis, self._origin(case) + index * case.geometry.spacing[case.axis])
+        if self._case is not None:
+            self._slider.go_to(self._case, index)
 
     def _step_changed(self, _event: Any = None) -> None:
         case = self._case
         if case is None or not self._active:
             self.strip.plot.set_cursor(None)
+            self.order.set_slice(None)
             return
-        point = self._viewer.dims.point[self._viewer.dims.ndim - 3 + case.axis]
-        self.strip.plot.set_cursor(float(round((point - self._origin(case)) / case.geometry.spacing[case.axis])))
-
-    def _origin(self, case: CaseComparison) -> float:
-        """World coordinate of slice 0, as the layers of the comparison have it."""
-        from napari_ssl_seg.volumes import layer_kwargs
-
-        return float(layer_kwargs(case.geometry)["translate"][case.axis])
-
-    def _axis(self) -> int:
-        """The axis of (z, y, x) that the slider moves along."""
-        dims = self._viewer.dims
-        hidden = [axis - (dims.ndim - 3) for axis in dims.not_displayed if axis >= dims.ndim - 3]
-        return hidden[-1] if hidden else 0
+        index = self._slider.here(case)
+        self.strip.plot.set_cursor(float(index))
+        self.order.set_slice(index)
+        self.view.set_slice(index)
 
     def _order_changed(self, _event: Any = None) -> None:
-        if self._case is not None and self._axis() != self._case.axis:
+        if self._case is not None and self._slider.axis != self._case.axis:
             self._request()
 
     def _theme_changed(self, _event: object = None) -> None:
         self.strip.plot.set_colors(plot_colors(str(self._viewer.theme)))
 
-    # -- files ----------------------------------------------------------------------------------------------------
-    def _add_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder with predictions, named after the scans")
-        if folder:
-            self.add_folder(folder)
+    # -- painting -------------------------------------------------------------------------------------------------
+    def _painted(self, key: str) -> None:
+        """The slice that is shown was painted on: score it now, and the volume when the hand rests."""
+        case = self._case
+        group = next((group for group in self.view.cells if group.cell.key == key), None)
+        if case is None or group is None:
+            return
+        labels = group.labels.data
+        self.comparison.keep_edit(case.case_id, key, labels)
+        self._case = (
+            rescored(case, group.cell.method, labels, self._slider.here(case))
+            if self.work.warm
+            else replace(case, reference=labels if key == REFERENCE else case.reference)
+        )
+        self._numbers = SliceNumbers.of(self._case, self.controls.metric.value(), self.controls.label.value())
+        self.view.set_numbers(self._case, self._numbers)
+        self._rested.start()
+
+    def _score_painted(self) -> None:
+        if self._case is not None:
+            self._show_numbers()
+            self.edited.show_edited(self._case, self.comparison.edited(self._case.case_id))
+            self.work.rescore(self._case)
+
+    def _rescored(self, before: CaseComparison, after: CaseComparison) -> None:
+        if before is self._case:  # else it was painted on again
+            self._case = after
+            self._controls_changed()
+
+    def _discard_edits(self) -> None:
+        if self._case is not None:
+            self.painting.forget()
+            self.comparison.forget_edits(self._case.case_id)
 
     def add_folder(self, folder: str | Path) -> None:
         """Compare predictions that were made elsewhere."""
-        try:
-            self.comparison.add_folder(folder)
-        except UserError as error:
-            self._workbench.fail(error)
+        self.add_button.add_folder(folder)

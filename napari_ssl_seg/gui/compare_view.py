@@ -1,69 +1,66 @@
 """The layers of a comparison: a cell of the grid for each method, or all over each other, or one after the other.
 
-Each cell has an image, labels, errors and a caption: a point on every slice whose text napari shows with the slice, so
-that nothing needs to be called when the slider moves. The cells come first in the layer list, because napari's grid
-counts layers from the first; other layers are hidden meanwhile and shown again afterwards.
+Each cell has an image, labels, and errors or distances while these are looked at; its numbers are text in its corner. The
+cells come first in the layer list, because napari's grid counts layers from the first; other layers are hidden meanwhile
+and shown again afterwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from napari_ssl_seg.gui import layers as layers_
 from napari_ssl_seg.gui.compare_captions import PADDING, TEXT_POINTS, fitting_zoom, grid_shape, letters
+from napari_ssl_seg.gui.compare_cells import (
+    DISTANCES,
+    LABELS,
+    Cell,
+    Mode,
+    cells_of,
+    distance_colours,
+    error_colours,
+    rank_colour,
+)
+from napari_ssl_seg.gui.compare_text import cell_text, drop_text
 from napari_ssl_seg.gui.style import mix, theme_colours
-from napari_ssl_seg.workbench.compared_case import BEST
+from napari_ssl_seg.workbench.slice_numbers import SliceNumbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Points
+    from napari.layers import Image, Labels, Layer
 
     from napari_ssl_seg.study import ClassInfo
     from napari_ssl_seg.workbench.compared_case import CaseComparison
 
-Mode = Literal["side by side", "overlay", "blink"]
-MODES: tuple[Mode, ...] = ("side by side", "overlay", "blink")
-ERROR_COLORS: dict[int | None, str] = {1: "#D81B60", 2: "#1E88E5", 3: "#FFC107"}
-"""Missed, extra, other class: fixed, and told apart with every kind of colour vision."""
-ERROR_WORDS = {1: "missed", 2: "extra", 3: "other class"}
-REFERENCE = "reference"
-REFERENCE_COLOR = "#9AA0AA"
 GROUP = "compare"
+LINES = 3
+"""Of the words in a cell: name, slice, volume."""
+USUAL = "Dice 0.000  ASSD 00.00 mm"
 
 
 @dataclass
-class _Cell:
-    """What one cell shows."""
+class CellLayers:
+    """The layers of one cell; ``extra`` only while errors or distances are looked at."""
 
-    title: str
-    color: str
-    labels: np.ndarray | None
-    errors: np.ndarray | None
-    captions: list[str]
-    lines: list[str]
-    """What becomes one line for the overlay."""
-    is_reference: bool = False
-
-
-@dataclass
-class _Layers:
-    """The layers of one cell; errors only while they are looked at."""
-
-    cell: _Cell
+    cell: Cell
     image: Image
     labels: Labels
-    errors: Labels | None
-    captions: Points
+    extra: Labels | None
 
     @property
     def all(self) -> list[Layer]:
-        return [layer for layer in (self.image, self.labels, self.errors, self.captions) if layer is not None]
+        return [layer for layer in (self.image, self.labels, self.extra) if layer is not None]
+
+    @property
+    def front(self) -> Labels:
+        """What lies on the image."""
+        return self.extra if self.extra is not None and self.cell.extra is not None else self.labels
 
 
 class CompareView:
@@ -72,19 +69,27 @@ class CompareView:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._hidden: WeakKeyDictionary[Layer, bool] = WeakKeyDictionary()
-        self._layers: list[_Layers] = []
-        self._last: tuple[Any, ...] | None = None
+        self._layers: list[CellLayers] = []
         self._mode: Mode = "side by side"
-        self._errors = False
+        self._outlined = False
+        self._pair: tuple[str, str] | None = None
         self._blink = 0
+        self._index = 0
+        self._room = 1.0
         self._syncing = False
         self._arranged: tuple[Any, ...] | None = None
-        self._framed: WeakKeyDictionary[Layer, tuple[Any, ...]] = WeakKeyDictionary()
+        self._placed: WeakKeyDictionary[Layer, tuple[Any, ...]] = WeakKeyDictionary()
+        self._coloured: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
 
     @property
     def shown(self) -> bool:
         """Whether a comparison is in the viewer."""
         return bool(self._layers)
+
+    @property
+    def cells(self) -> list[CellLayers]:
+        """Cells with their layers, in their order."""
+        return list(self._layers)
 
     @property
     def titles(self) -> list[str]:
@@ -102,52 +107,89 @@ class CompareView:
         classes: Sequence[ClassInfo],
         *,
         mode: Mode = "side by side",
-        errors: bool = False,
-        label: int | None = None,
+        what: str = LABELS,
+        extras: Mapping[str, np.ndarray | None] | None = None,
+        words: Mapping[int, str] | None = None,
+        outlined: bool = False,
+        pair: tuple[str, str] | None = None,
+        numbers: SliceNumbers | None = None,
+        index: int = 0,
     ) -> None:
-        """Show a comparison; layers of an earlier one are filled again where they can be."""
-        self._mode, self._errors, self._last = mode, errors, (case, classes, label)
-        cells = _cells(case, label)
+        """Show a comparison; layers of an earlier one are filled again where they can be.
+
+        Parameters
+        ----------
+        what, extras, words
+            Labels, errors or distances; the latter's maps by a method's key, and what their values say.
+        outlined
+            Outlines instead of filled labels.
+        pair
+            Keys of the two cells that blink.
+        """
+        self._mode, self._outlined, self._pair, self._index = mode, outlined, pair, index
+        active = self._viewer.layers.selection.active
+        cells = cells_of(case, numbers if numbers is not None else SliceNumbers.of(case), extras or {})
         placement = _placement(case)
-        contrast = layers_.robust_range(case.image)
         known = layers_.own_layers(self._viewer, group=GROUP)
-        if known:
-            contrast = next(
-                (tuple(layer.contrast_limits) for layer in known if hasattr(layer, "contrast_limits")), contrast
-            )
-        self._layers = [self._fill(cell, case, classes, placement, contrast) for cell in cells]
+        images = [layer for layer in known if hasattr(layer, "contrast_limits")]
+        contrast = tuple(images[0].contrast_limits) if images else layers_.robust_range(case.image)  # type: ignore[attr-defined]
+        self._layers = [self._fill(cell, case, classes, placement, contrast, what, words) for cell in cells]
         wanted = [layer for group in self._layers for layer in group.all]
         layers_.remove_own(self._viewer, [layer for layer in known if layer not in wanted])
         self._order(wanted)
         self._hide_others(wanted)
         self._blink = min(self._blink, max(0, len(cells) - 1))
+        if mode == "blink" and self._blink not in self._turns():
+            self._blink = self._turns()[0]
         self._arrange()
-        if self._layers:
-            self._viewer.layers.selection.active = self._layers[0].image
+        if wanted:  # napari chooses what was added last, and a stroke of the brush would land there
+            self._viewer.layers.selection.active = active if active in wanted else wanted[0]
 
-    def set_mode(self, mode: Mode) -> None:
-        """Side by side, overlay or blink."""
-        if mode != self._mode:
-            self._mode = mode
-            self._arrange()
+    def set_numbers(self, case: CaseComparison, numbers: SliceNumbers) -> None:
+        """Say other numbers in the cells: a slice was scored anew."""
+        by_key = {cell.key: cell for cell in cells_of(case, numbers, {})}
+        for group in self._layers:
+            fresh = by_key[group.cell.key]
+            group.cell = Cell(**{**vars(group.cell), "text": fresh.text, "rank": fresh.rank, "labels": fresh.labels})
+        self.set_slice(self._index)
 
-    def set_errors(self, errors: bool) -> None:
-        """Show what is wrong instead of what was predicted."""
-        if errors != self._errors and self._last is not None:
-            case, classes, label = self._last
-            self.show(case, classes, mode=self._mode, errors=errors, label=label)
+    def set_slice(self, index: int) -> None:
+        """Say the numbers of a slice."""
+        self._index = index
+        theme = theme_colours(str(self._viewer.theme))
+        dark = sum(int(theme["background"][start : start + 2], 16) for start in (1, 3, 5)) < 384
+        count = sum(group.cell.method is not None for group in self._layers)
+        over = self._mode == "overlay"
+        for group in self._layers:
+            if not group.front.visible:
+                continue
+            overlay = cell_text(group.front)
+            if overlay is None:
+                return
+            text = group.cell.text(index)
+            text = letters().one_line(text, self._room) if over else letters().wrapped(text, self._room)
+            color = rank_colour(group.cell.rank(index), count, theme["text"], dark)
+            if over and not group.cell.is_reference:
+                color = mix(group.cell.color, theme["text"], 0.25)  # the outlines are told by it
+            if overlay.text != text:
+                overlay.text = text
+            if self._coloured.get(group.front) != color:
+                overlay.color = color
+                self._coloured[group.front] = color
 
     def step_blink(self) -> str | None:
-        """Bring the next method to the front; returns its title."""
+        """Bring the next one to the front, of two where two are chosen; returns its title."""
         if self._mode == "blink" and self._layers:
-            self._blink = (self._blink + 1) % len(self._layers)
+            turns = self._turns()
+            place = turns.index(self._blink) if self._blink in turns else -1
+            self._blink = turns[(place + 1) % len(turns)]
             self._arrange(reset=False)
         return self.front
 
     def leave(self) -> None:
         """Take the comparison away and show what was there before."""
         layers_.remove_own(self._viewer, layers_.own_layers(self._viewer, group=GROUP))
-        self._layers, self._last, self._arranged = [], None, None
+        self._layers, self._arranged = [], None
         if self._viewer.canvas.grid.enabled:  # type: ignore[attr-defined]
             self._viewer.canvas.grid.enabled = False  # type: ignore[attr-defined]
             self._viewer.reset_view()
@@ -158,15 +200,22 @@ class CompareView:
 
     # -- layers ---------------------------------------------------------------------------------------------------
     def _fill(
-        self, cell: _Cell, case: CaseComparison, classes: Sequence[ClassInfo], placement: dict[str, Any], contrast: Any
-    ) -> _Layers:
+        self,
+        cell: Cell,
+        case: CaseComparison,
+        classes: Sequence[ClassInfo],
+        placement: dict[str, Any],
+        contrast: Any,
+        what: str,
+        words: Mapping[int, str] | None,
+    ) -> CellLayers:
         name = layers_.layer_name(case.case_id, "compare", cell.title)
+        viewer, empty = self._viewer, np.zeros(case.image.shape, np.uint8)
 
         def tag(role: str) -> dict[str, str]:
-            return {"case": case.case_id, "role": role, "group": GROUP}
+            return {"case": case.case_id, "role": role, "group": GROUP, "key": cell.key}
 
-        viewer, empty = self._viewer, np.zeros(case.image.shape, np.uint8)
-        known = layers_.find_own(viewer, f"{name} | image") is not None
+        known = layers_.find_own(viewer, name)
         image = layers_.show_image(
             viewer, f"{name} | image", case.image, placement=placement, tag=tag("image"), contrast=contrast
         )
@@ -177,53 +226,24 @@ class CompareView:
             placement=placement,
             tag=tag("labels"),
             colours=layers_.class_colours(classes),
+            contour=getattr(known, "contour", 0),
+            editable=cell.labels is not None,
         )
-        errors = None
-        if self._errors:
-            errors = layers_.show_labels(
+        extra = None
+        if what != LABELS:
+            extra = layers_.show_labels(
                 viewer,
-                f"{name} | errors",
-                empty if cell.errors is None else cell.errors,
+                f"{name} | {what}",
+                empty if cell.extra is None else cell.extra,
                 placement=placement,
-                tag=tag("errors"),
-                colours={None: "transparent", 0: "transparent", **ERROR_COLORS},
-                opacity=0.75,
+                tag=tag(what),
+                colours=distance_colours() if what == DISTANCES else error_colours(),
+                opacity=1.0 if what == DISTANCES else 0.75,
+                features=None if not words else {"index": list(words), "says": list(words.values())},
             )
-        if not known:
+        if known is None:
             image.events.contrast_limits.connect(self._share_contrast)
-        return _Layers(
-            cell, image, labels, errors, self._captions(f"{name} | scores", cell, case, placement, tag("scores"))
-        )
-
-    def _captions(
-        self, name: str, cell: _Cell, case: CaseComparison, placement: dict[str, Any], tag: dict[str, str]
-    ) -> Points:
-        """A point at the corner of each slice, with the cell's text."""
-        positions = np.zeros((case.n_slices, 3))
-        positions[:, case.axis] = np.arange(case.n_slices)
-        others = [axis for axis in range(3) if axis != case.axis]
-        positions[:, others] = -0.5
-        known = layers_.find_own(self._viewer, name)
-        if known is not None and len(known.data) == case.n_slices and np.array_equal(known.data, positions):
-            return known  # type: ignore[return-value]
-        if known is not None:
-            self._viewer.layers.remove(known)
-        return self._viewer.add_points(  # type: ignore[attr-defined]
-            positions,
-            name=name,
-            features={"caption": cell.captions},
-            size=0.01,
-            face_color="transparent",
-            border_color="transparent",
-            text={
-                "string": "{caption}",
-                "size": TEXT_POINTS,
-                "color": mix(cell.color, theme_colours(str(self._viewer.theme))["text"], 0.4),
-                "anchor": "upper_left",  # above the image: on it, no colour is legible on every scan
-            },
-            **{key: value for key, value in placement.items() if key != "metadata"},
-            metadata={**placement.get("metadata", {}), layers_.KEY: tag},
-        )
+        return CellLayers(cell, image, labels, extra)
 
     def _share_contrast(self, event: Any) -> None:
         if self._syncing:
@@ -252,41 +272,44 @@ class CompareView:
 
     # -- arranging ------------------------------------------------------------------------------------------------
     def fit(self) -> None:
-        """The canvas has another size: arrange the cells and write the captions as they have room now."""
+        """The canvas has another size: arrange the cells and write the words as they have room now."""
         if self._layers:
             self._arrange()
 
+    def _turns(self) -> list[int]:
+        """The cells that blink, in their order."""
+        chosen = [place for place, group in enumerate(self._layers) if group.cell.key in (self._pair or ())]
+        return chosen if len(chosen) == 2 else list(range(len(self._layers)))
+
     def _arrange(self, *, reset: bool = True) -> None:
         grid = self._viewer.canvas.grid  # type: ignore[attr-defined]
-        side_by_side = self._mode == "side by side"
-        over = self._mode == "overlay"
-        for index, group in enumerate(self._layers):
-            front = side_by_side or (self._mode == "blink" and index == self._blink)
-            wrong = group.errors is not None and group.cell.errors is not None
-            _visible(group.image, front or (over and index == 0))
-            _visible(group.labels, (front and not wrong) or over)
-            if group.errors is not None:
-                _visible(group.errors, front and wrong)
-            _visible(group.captions, front or over)
-            _outline(group.labels, group.cell, over)
+        side_by_side, over = self._mode == "side by side", self._mode == "overlay"
+        for place, group in enumerate(self._layers):
+            front = side_by_side or (self._mode == "blink" and place == self._blink)
+            _visible(group.image, front or (over and place == 0))
+            for layer in group.all[1:]:
+                _visible(layer, (front and layer is group.front) or (over and layer is group.labels))
+            _outline(group.labels, group.cell, over, self._outlined)
         height, width = self._viewer.canvas.size  # type: ignore[attr-defined]
         rows, columns = 1, 1
         if side_by_side:
             rows, columns = grid_shape(len(self._layers), (height, width), self._image_size(), letters().line)
             grid.stride, grid.shape, grid.spacing = len(self._layers[0].all) if self._layers else 1, (rows, columns), 4
         grid.enabled = side_by_side
-        lines, widest = self._write_captions(width / columns - 2 * PADDING)
+        self._room = width / columns - 2 * PADDING
+        lines = len(self._layers) if over else LINES if letters().width(USUAL) <= self._room else LINES + 2
         arranged = (self._mode, rows, columns, lines, tuple(id(group.image) for group in self._layers))
         if arranged != self._arranged:
             if reset and (self._arranged is None or arranged[:4] != self._arranged[:4]):
-                self._leave_room((height / rows, width / columns), lines, widest)
+                self._leave_room((height / rows, width / columns), lines)
             self._arranged = arranged
         self._frame()
+        self.set_slice(self._index)
 
     def _frame(self) -> None:
-        """A thin frame in each method's colour.
+        """A thin frame in each method's colour, and words in the corner.
 
-        napari clips a frame to the cell in which it was made first: after another arrangement it would be cut off.
+        napari clips both to the cell in which they were made first: after another arrangement they would be cut off.
         """
         from napari.components.overlays import BoundingBoxOverlay
 
@@ -294,29 +317,21 @@ class CompareView:
         place = (grid.enabled, tuple(grid.shape), grid.stride, tuple(self._viewer.canvas.size))  # type: ignore[attr-defined]
         for group in self._layers:
             wanted = (*place, group.cell.color)
-            if self._framed.get(group.image) != wanted:
-                self._framed[group.image] = wanted
+            if self._placed.get(group.image) != wanted:
+                self._placed[group.image] = wanted
                 group.image._overlays.pop("bounding_box", None)  # an equal one would not be taken for another
                 group.image._overlays["bounding_box"] = BoundingBoxOverlay(
                     points=False, line_color=group.cell.color, line_thickness=2, visible=True
                 )
                 group.image.events.scale()  # what is new on a layer is half a voxel off until it is placed again
-
-    def _write_captions(self, room: float) -> tuple[int, float]:
-        """Write what so many pixels have room for; return lines and pixels that are needed above an image."""
-        most, widest = 1, 0.0
-        for index, group in enumerate(self._layers):
-            if self._mode == "overlay":
-                # over each other: one line each, stacked by the empty lines of those that come below
-                below = "\n " * (len(self._layers) - 1 - index)
-                captions = [letters().one_line(line, room) + below for line in group.cell.lines]
-            else:
-                captions = [letters().wrapped(caption, room) for caption in group.cell.captions]
-            _caption(group.captions, captions)
-            most = max(most, *(caption.count("\n") + 1 for caption in captions))
-            middle = captions[len(captions) // 2]  # one slice stands for all: names and numbers are as long on each
-            widest = max(widest, *(letters().width(line) for line in middle.split("\n")))
-        return most, widest
+            for layer in group.all[1:]:
+                if self._placed.get(layer) != wanted:
+                    self._placed[layer] = wanted
+                    drop_text(layer)
+                    self._coloured.pop(layer, None)
+                overlay = cell_text(layer)
+                if overlay is not None and overlay.font_size != TEXT_POINTS:
+                    overlay.font_size = TEXT_POINTS
 
     def _image_size(self) -> tuple[float, float]:
         """Height and width of the image as it is shown, in units of the world."""
@@ -327,41 +342,14 @@ class CompareView:
         down, across = list(self._viewer.dims.displayed)[-2:]
         return float(high[down] - low[down] + step[down]), float(high[across] - low[across] + step[across])
 
-    def _leave_room(self, view: tuple[float, float], lines: int, widest: float) -> None:
-        """Fit the view so that the captions stand above the images, from their left edges on, and within the cells."""
+    def _leave_room(self, view: tuple[float, float], lines: int) -> None:
+        """Fit the view so that the words stand above the images."""
         self._viewer.reset_view()
-        text = lines * letters().line
+        text = lines * letters().line + PADDING
         camera = self._viewer.scene.camera  # type: ignore[attr-defined]
         camera.zoom = fitting_zoom(view, self._image_size(), text)
         z, y, x = camera.center
-        beside = (view[1] - self._image_size()[1] * camera.zoom) / 2
-        aside = max(0.0, beside - max(PADDING, view[1] - PADDING - widest))
-        camera.center = (z, y - text / 2 / camera.zoom, x + aside / camera.zoom)
-
-
-def _cells(case: CaseComparison, label: int | None) -> list[_Cell]:
-    numbers, cells = range(case.n_slices), []
-    if case.reference is not None:
-        lines = [f"{REFERENCE}\nslice {index}" for index in numbers]
-        cells.append(_Cell(REFERENCE, REFERENCE_COLOR, case.reference, None, lines, [REFERENCE] * case.n_slices, True))
-    for index, method in enumerate(case.methods):
-        captions = [_whole_title(caption, method.entry.title) for caption in case.captions(index, label)]
-        cells.append(_Cell(method.entry.title, method.entry.color, method.labels, method.errors, captions, captions))
-    for entry in case.missing:
-        lines = [f"{entry.title}\nnot predicted yet"] * case.n_slices
-        cells.append(_Cell(entry.title, entry.color, None, None, lines, lines))
-    return cells
-
-
-def _whole_title(caption: str, title: str) -> str:
-    """How much of a title there is room for is known when it is drawn."""
-    head, _, rest = caption.partition("\n")
-    return f"{f'{BEST} ' if head.startswith(BEST) else ''}{title}\n{rest}"
-
-
-def _caption(points: Points, captions: list[str]) -> None:
-    if list(points.features["caption"]) != captions:
-        points.features = {"caption": captions}
+        camera.center = (z, y - text / 2 / camera.zoom, x)
 
 
 def _placement(case: CaseComparison) -> dict[str, Any]:
@@ -375,22 +363,22 @@ def _visible(layer: Layer, visible: bool) -> None:
         layer.visible = visible
 
 
-def _outline(labels: Labels, cell: _Cell, over: bool) -> None:
+def _outline(labels: Labels, cell: Cell, over: bool, outlined: bool) -> None:
     """In the overlay the reference stays filled, and each method is an outline in its own colour."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    outlined = over and not cell.is_reference
+    alone = over and not cell.is_reference
     key = "napari_ssl_seg_colours"
+    contour = 1 if alone or outlined else 0
+    if labels.contour != contour:
+        labels.contour = contour
+        labels.opacity = 1.0 if contour else 0.5
     # Filled again with another case, the layer has the colours of the classes again.
     in_one_colour = set(labels.colormap.color_dict) <= {None, 0}
-    if outlined and not in_one_colour:
+    if alone and not in_one_colour:
         labels.metadata[key] = labels.colormap
-        labels.contour = 1
-        labels.opacity = 1.0
         labels.colormap = DirectLabelColormap(color_dict={None: cell.color, 0: "transparent"})
-    elif not outlined and key in labels.metadata:
-        labels.contour = 0
-        labels.opacity = 0.5
+    elif not alone and key in labels.metadata:
         colours = labels.metadata.pop(key)
         if in_one_colour:
             labels.colormap = colours

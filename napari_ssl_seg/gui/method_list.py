@@ -9,10 +9,13 @@ from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
 from napari_ssl_seg.gui.eliding import rows_high
-from napari_ssl_seg.gui.run_list import ID_ROLE, LEAST_ROWS, swatch
+from napari_ssl_seg.gui.run_list import ID_ROLE, swatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LEAST = 4
+"""Rows that are seen at least."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class MethodList(QTreeWidget):
     def changeEvent(self, event: QEvent | None) -> None:
         super().changeEvent(event)
         if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
-            self.setMinimumHeight(rows_high(self, LEAST_ROWS))
+            self.setMinimumHeight(rows_high(self, LEAST))
 
     @property
     def keys(self) -> list[str]:

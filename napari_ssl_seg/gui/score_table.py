@@ -25,11 +25,13 @@ from napari_ssl_seg.workbench.compared_case import METRIC_WORDS
 from napari_ssl_seg.workbench.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_ssl_seg.evaluation import ScoreTable
+    from napari_ssl_seg.workbench.significance import Standing
 
 AVERAGE_WORD = "mean"
+DAGGER = "†"
 
 
 class ScoreTableView(QWidget):
@@ -39,6 +41,7 @@ class ScoreTableView(QWidget):
         super().__init__(parent)
         self._table: ScoreTable | None = None
         self._summary: list[dict[str, Any]] = []
+        self._standings: Mapping[tuple[str, int | None], Standing] = {}
         self.metric = ElidingCombo()
         for name, word in METRIC_WORDS.items():
             self.metric.addItem(word if name == "dice" else f"{word} (mm)", name)
@@ -71,10 +74,16 @@ class ScoreTableView(QWidget):
         self.set_table(None)
 
     def set_table(self, table: ScoreTable | None) -> None:
-        """Show these scores; None or an empty table: none yet."""
+        """Show these scores; None or an empty table: none yet. What differs by more than chance comes later."""
+        self._standings = {}
         self._table = table if table is not None and len(table) else None
         self._summary = self._table.summary(list(METRIC_WORDS)) if self._table is not None else []
         self.copy_button.setEnabled(self._table is not None)
+        self._fill()
+
+    def set_standings(self, standings: Mapping[tuple[str, int | None], Standing]) -> None:
+        """By metric and label (None: the mean), from `significance.standings` of the table that is shown."""
+        self._standings = standings
         self._fill()
 
     def cells(self) -> list[list[str]]:
@@ -112,10 +121,13 @@ class ScoreTableView(QWidget):
         found = {(row["run"], row["label"]): row for row in self._summary}
         best = {label: self._best(metric, [found.get((run, label)) for run in runs]) for label in labels}
         for line, run in enumerate(runs):
-            self.grid.setItem(line, 0, _Number(found[run, labels[-1]]["title"], None))
+            self.grid.setItem(line, 0, NumberItem(found[run, labels[-1]]["title"], None))
             for column, label in enumerate(labels, start=1):
                 row = found.get((run, label))
-                item = _Number(*_value(row, metric))
+                stand = self._standings.get((metric, label))
+                text, value = _value(row, metric)
+                item = NumberItem(f"{text} {DAGGER}" if stand is not None and run in stand.worse else text, value)
+                item.setToolTip(stand.words.get(run, "") if stand is not None else "")
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 font = item.font()
                 font.setBold(len(runs) > 1 and row is not None and row[metric] == best[label])
@@ -123,7 +135,7 @@ class ScoreTableView(QWidget):
                 self.grid.setItem(line, column, item)
             total = found[run, labels[-1]]
             for column, name in enumerate(("n", "missed"), start=len(labels) + 1):
-                item = _Number(str(total[name]), total[name])
+                item = NumberItem(str(total[name]), total[name])
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.grid.setItem(line, column, item)
         self.grid.setSortingEnabled(True)
@@ -132,13 +144,18 @@ class ScoreTableView(QWidget):
         if runs:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.note.setText(self._words())
-        self.note.setToolTip(self._words())
+        self.note.setToolTip(
+            f"{self._words()} in the paired t-test and the Wilcoxon test over cases, each corrected after Holm for the"
+            " number of methods; the tooltip of a cell says more"
+            if self._table is not None
+            else ""
+        )
 
     def _words(self) -> str:
         if self._table is None:
             return "No scores yet: predict labelled scans."
         splits = ", ".join(sorted({row.split or "other" for row in self._table.rows}))
-        return f"mean ± standard deviation over {count(len(self._table.cases), 'case')} ({splits}); best in bold"
+        return f"mean ± standard deviation over {count(len(self._table.cases), 'case')} ({splits}); best in bold, {DAGGER} differs from it (p < 0.05)"
 
     @staticmethod
     def _best(metric: str, rows: Sequence[dict[str, Any] | None]) -> float | None:
@@ -146,7 +163,7 @@ class ScoreTableView(QWidget):
         return None if not values else max(values) if metric == "dice" else min(values)
 
 
-class _Number(QTableWidgetItem):
+class NumberItem(QTableWidgetItem):
     """A cell that sorts by its number."""
 
     def __init__(self, text: str, value: float | None) -> None:
@@ -154,7 +171,7 @@ class _Number(QTableWidgetItem):
         self.value = value
 
     def __lt__(self, other: QTableWidgetItem) -> bool:
-        if isinstance(other, _Number) and self.value is not None and other.value is not None:
+        if isinstance(other, NumberItem) and self.value is not None and other.value is not None:
             return self.value < other.value
         return super().__lt__(other)
 

@@ -10,42 +10,16 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_ssl_seg.evaluation import SliceTable
     from napari_ssl_seg.study import Study
-    from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.volumes import Geometry
+    from napari_ssl_seg.workbench.compared_entry import Entry
 
 METRICS = ("dice", "assd")
-BEST = "★"
-"""Stands before the name of the method that is best on a slice."""
-TITLE_LENGTH = 22
-"""Longer names are cut in captions: a cell is narrow."""
 METRIC_WORDS = {"dice": "Dice", "assd": "ASSD"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A method to compare: a run, or a folder of predictions made elsewhere."""
-
-    key: str
-    """The run's id, or the folder."""
-    title: str
-    color: str
-    run: Run | None = None
-    folder: Path | None = None
-
-    def prediction(self, case_id: str) -> Path | None:
-        """The prediction file of a case; None where there is none."""
-        if self.run is not None:
-            path = self.run.prediction_path(case_id)
-            return path if path.exists() else None
-        if self.folder is not None:
-            return predictions_in(self.folder).get(case_id)
-        return None
 
 
 @dataclass(frozen=True)
@@ -73,7 +47,13 @@ class CaseComparison:
     classes: tuple[int, ...]
     methods: tuple[Compared, ...]
     missing: tuple[Entry, ...] = ()
+    refused: tuple[tuple[Entry, str], ...] = ()
+    """Methods whose prediction cannot be compared, and why."""
     axis: int = 0
+    unions: Mapping[int, Sequence[int]] | None = None
+    """Targets that may overlap, as for `evaluation.score`."""
+    labelled: tuple[int, ...] | None = None
+    """Axial slices that have labels; None: all."""
 
     @property
     def n_slices(self) -> int:
@@ -142,21 +122,14 @@ class CaseComparison:
         order = np.argsort(-shares, kind="stable")
         return [(int(index), float(shares[index])) for index in order if shares[index] > 0]
 
-    def captions(self, method: int, label: int | None = None) -> list[str]:
-        """What is written in the method's cell on each slice: its name, this slice, the volume; the best is marked."""
-        compared = self.methods[method]
-        whole = caption_numbers(self.of_volume(method, "dice", label), self.of_volume(method, "assd", label))
-        dice, assd = (self.by_slice(method, metric, label) for metric in METRICS)
-        best = self.best("dice", label)
-        lines = []
-        title = compared.entry.title
-        title = title if len(title) <= TITLE_LENGTH else f"{title[: TITLE_LENGTH - 1].rstrip()}…"
-        for index in range(self.n_slices):
-            mark = f"{BEST} " if best[index] == method else ""
-            here = caption_numbers(dice[index], assd[index]) if compared.slices is not None else "no reference"
-            tail = f"\nvolume {whole.replace('Dice ', '').replace('ASSD ', '')}" if compared.slices is not None else ""
-            lines.append(f"{mark}{title}\n{here}{tail}")
-        return lines
+    def differing_first(
+        self, first: int, second: int, metric: str = "dice", label: int | None = None
+    ) -> list[tuple[int, float]]:
+        """Slices by how far two methods are apart: (slice, value of the first minus the second's), largest first."""
+        apart = self.by_slice(first, metric, label) - self.by_slice(second, metric, label)
+        known = np.flatnonzero(np.isfinite(apart) & (apart != 0))
+        order = known[np.argsort(-np.abs(apart[known]), kind="stable")]
+        return [(int(index), float(apart[index])) for index in order]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a method, slice and label, for a CSV file."""
@@ -189,20 +162,6 @@ class CaseComparison:
 
     def _table(self, metric: str, label: int | None) -> NDArray[np.float64]:
         return np.stack([self.by_slice(method, metric, label) for method in range(len(self.methods))])
-
-
-def caption_numbers(dice: float, assd: float) -> str:
-    """``Dice 0.831  ASSD 1.24 mm``; a dash where it is not defined."""
-    parts = ["Dice –" if not np.isfinite(dice) else f"Dice {dice:.3f}"]
-    parts.append("ASSD –" if not np.isfinite(assd) else f"ASSD {assd:.2f} mm")
-    return "  ".join(parts)
-
-
-def predictions_in(folder: Path) -> dict[str, Path]:
-    """Volume files that lie in the folder itself, by their names without extension."""
-    from napari_ssl_seg.volumes import is_volume_file, volume_stem
-
-    return {volume_stem(path): path for path in sorted(folder.iterdir()) if path.is_file() and is_volume_file(path)}
 
 
 def compare_method(

@@ -17,11 +17,19 @@ from napari_ssl_seg.workbench.compared_case import (
     METRICS,
     CaseComparison,
     Compared,
-    Entry,
     compare_method,
-    predictions_in,
     read_case,
 )
+from napari_ssl_seg.workbench.compared_entry import (
+    MOST,
+    REFERENCE,
+    Edit,
+    Entry,
+    OpenLabels,
+    pair_by_name,
+    predictions_in,
+)
+from napari_ssl_seg.workbench.compared_files import known_scores, open_labels, read_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -52,7 +60,9 @@ class Comparison:
         self._study: Study | None = None
         self._entries: dict[str, Entry] = {}
         self._chosen: tuple[str, ...] = ()
-        self._folders: list[Path] = []
+        self._others: dict[str, Entry] = {}
+        self._resampled: set[str] = set()
+        self._edits: dict[tuple[str, str], Edit] = {}
         self._kept: OrderedDict[tuple[Any, ...], Compared] = OrderedDict()
         self._case: tuple[Any, Any, Any] | None = None
         self._lock = threading.Lock()
@@ -65,7 +75,8 @@ class Comparison:
 
     def open(self, study: Study | None) -> None:
         """Compare the runs of another study."""
-        self._study, self._folders, self._chosen, self.table = study, [], (), None
+        self._study, self._others, self._chosen, self.table = study, {}, (), None
+        self._resampled, self._edits = set(), {}
         with self._lock:
             self._kept.clear()
             self._case = None
@@ -78,9 +89,10 @@ class Comparison:
         for run in self._study.runs() if self._study is not None else []:
             if can_predict(run):
                 entries[run.id] = self._entries.get(run.id) or Entry(run.id, "", "", run=run)
-        for folder in self._folders:
-            entries[str(folder)] = self._entries.get(str(folder)) or Entry(str(folder), "", "", folder=folder)
-        titles = _unique([_title(entry) for entry in entries.values()])
+        for key, other in self._others.items():
+            known = self._entries.get(key)
+            entries[key] = other if known is None else replace(other, color=known.color)
+        titles = _unique([_title(self._others.get(key, entry)) for key, entry in entries.items()])
         used = {entry.color for entry in entries.values()}
         for (key, entry), title in zip(entries.items(), titles, strict=True):
             color = entry.color or next(
@@ -104,8 +116,11 @@ class Comparison:
         return [entry for entry in self.entries if entry.key in self._chosen]
 
     def choose(self, keys: Iterable[str]) -> None:
-        """Compare these methods, and no others; unknown keys are left out."""
+        """Compare these methods, and no others; unknown keys are left out, and so are those beyond the eighth."""
         chosen = tuple(key for key in dict.fromkeys(keys) if key in self._entries)
+        if len(chosen) > MOST:  # those that were compared already stay
+            ranked = sorted(chosen, key=lambda key: key not in self._chosen)[:MOST]
+            chosen = tuple(key for key in chosen if key in ranked)
         if chosen != self._chosen:
             self._entries = _told_apart(self._entries, chosen)
             self._chosen = chosen
@@ -120,14 +135,82 @@ class Comparison:
             When no file in the folder has the name of a case.
         """
         path = Path(folder).resolve()
-        ids = {case.id for case in self._study.cases()} if self._study is not None else set()
-        if not path.is_dir() or ids.isdisjoint(predictions_in(path)):
+        ids = [case.id for case in self._study.cases()] if self._study is not None else []
+        files = pair_by_name(predictions_in(path), ids) if path.is_dir() else {}
+        if not files:
             raise UserError(f"no file in {path} has the name of a case of this study; name them CASE.nii.gz")
-        if path not in self._folders:
-            self._folders.append(path)
+        return self._add(Entry(str(path), path.name, "", folder=path, files=files))
+
+    def add_files(self, paths: Sequence[str | Path], case_id: str | None = None) -> Entry:
+        """Compare prediction files; those that are not named after a case are of ``case_id``, where there is one alone.
+
+        Raises
+        ------
+        UserError
+            When a file is no volume, or it is not known of which case it is.
+        """
+        from napari_ssl_seg.volumes import is_volume_file, volume_stem
+
+        given = [Path(path).resolve() for path in paths]
+        for path in given:
+            if not is_volume_file(path):
+                raise UserError(f"{path.name} is no volume that can be read; choose NIfTI, NRRD or MetaImage files")
+        ids = [case.id for case in self._study.cases()] if self._study is not None else []
+        files = pair_by_name({volume_stem(path): path for path in given}, ids)
+        if not files and len(given) == 1 and case_id is not None:
+            files = {case_id: given[0]}
+        if not files:
+            names = ", ".join(path.name for path in given[:3])
+            raise UserError(f"{names}: no case of this study has that name; open the scan, and drop its file alone")
+        first = given[0]
+        title = volume_stem(first) if len(given) == 1 else f"{first.parent.name} ({len(files)} files)"
+        return self._add(Entry(str(first), title, "", files=files))
+
+    def add_layer(self, name: str, labels: OpenLabels, case_id: str) -> Entry:
+        """Compare labels that are open in the viewer with the reference of a case; a layer of that name is replaced."""
+        key = f"layer:{name}"
+        known = self._others.get(key)
+        return self._add(Entry(key, name, "", layers={**(known.layers if known else {}), case_id: labels}))
+
+    def remove(self, key: str) -> None:
+        """No longer offer what was added."""
+        if self._others.pop(key, None) is not None:
+            self.refresh()
+
+    def bring_to_grid(self, keys: Iterable[str]) -> None:
+        """Let predictions on a grid of their own be brought to the scan's, each voxel the nearest one's."""
+        self._resampled.update(keys)
+        self.changed.emit()
+
+    def is_resampled(self, key: str) -> bool:
+        """Whether `bring_to_grid` was asked for a method."""
+        return key in self._resampled
+
+    # -- what was painted on ----------------------------------------------------------------------------------------
+    def keep_edit(self, case_id: str, key: str, labels: np.ndarray) -> None:
+        """Go on with these labels of a method, or of the `REFERENCE`, in place of those that were read."""
+        before = self._edits.get((case_id, key))
+        self._edits[case_id, key] = Edit(labels, 1 if before is None else before.version + 1)
+
+    def edited(self, case_id: str) -> dict[str, np.ndarray]:
+        """Method, or the `REFERENCE` -> labels that were painted on, of a case."""
+        return {key: edit.labels for (case, key), edit in self._edits.items() if case == case_id}
+
+    def forget_edits(self, case_id: str) -> None:
+        """Go back to what is on disk."""
+        self._edits = {key: edit for key, edit in self._edits.items() if key[0] != case_id}
+        with self._lock:  # large volumes are painted on where they are held
+            self._kept.clear()
+            self._case = None
+        self.changed.emit()
+
+    def _add(self, entry: Entry) -> Entry:
+        if len(self._chosen) >= MOST and entry.key not in self._chosen:
+            raise UserError(f"{MOST} methods are compared already; untick one, then add {entry.title}")
+        self._others[entry.key] = entry
         self.refresh()
-        self.choose([*self._chosen, str(path)])
-        return self._entries[str(path)]
+        self.choose([*self._chosen, entry.key])
+        return self._entries[entry.key]
 
     def missing(self, cases: Sequence[str]) -> dict[str, list[str]]:
         """For each chosen run, those of the cases that it has not predicted; runs that have all are left out."""
@@ -152,28 +235,58 @@ class Comparison:
         if study is None:
             raise UserError("no study is open; open one in the tab 1 Study")
         image, reference = self._read_case(study, case_id)
+        edit = self._edits.get((case_id, REFERENCE))
+        reference = reference if edit is None else edit.labels
         array = image.array if image.array.ndim == 3 else image.array[0]
         case, classes = study.case(case_id), [info.value for info in study.classes]
-        unions = unions_of(study.settings.targets) or None
-        methods, missing = [], []
+        methods: list[Compared] = []
+        missing, refused = [], []
         for entry in entries:
-            path = entry.prediction(case_id)
-            if path is None:
+            if not entry.has(case_id):
                 missing.append(entry)
                 continue
-            stat = path.stat()
-            key = (str(study.folder), entry.key, case_id, axis, stat.st_mtime_ns, stat.st_size)
-            compared = self._recall(key)
-            if compared is None:
-                labels = _read_prediction(path, image.geometry, case_id)
-                compared = compare_method(
-                    entry, labels, reference, image.geometry.spacing, classes, case.labelled_slices, axis, unions
-                )
-                self._keep(key, compared)
-            methods.append(replace(compared, entry=entry))
+            try:
+                compared = self._compared(study, entry, case, image, reference, classes, axis)
+            except VolumeError as error:
+                refused.append((entry, str(error)))
+            else:
+                methods.append(replace(compared, entry=entry))
         return CaseComparison(
-            case_id, array, image.geometry, reference, tuple(classes), tuple(methods), tuple(missing), axis
+            case_id=case_id,
+            image=array,
+            geometry=image.geometry,
+            reference=reference,
+            classes=tuple(classes),
+            methods=tuple(methods),
+            missing=tuple(missing),
+            refused=tuple(refused),
+            axis=axis,
+            unions=unions_of(study.settings.targets) or None,
+            labelled=case.labelled_slices,
         )
+
+    def _compared(
+        self, study: Study, entry: Entry, case: Case, image: Any, reference: Any, classes: Sequence[int], axis: int
+    ) -> Compared:
+        """What a method made of a case, scored; a file is read and scored once."""
+        unions = unions_of(study.settings.targets) or None
+        rest = (reference, image.geometry.spacing, classes, case.labelled_slices, axis, unions)
+        edit, of_reference = self._edits.get((case.id, entry.key)), self._edits.get((case.id, REFERENCE))
+        if edit is not None:
+            return compare_method(entry, edit.labels, *rest)
+        if case.id in entry.layers:
+            return compare_method(entry, open_labels(entry, case.id, image.geometry), *rest)
+        path = entry.prediction(case.id)
+        assert path is not None
+        stat, resample = path.stat(), entry.key in self._resampled
+        version = 0 if of_reference is None else of_reference.version
+        key = (str(study.folder), entry.key, case.id, axis, stat.st_mtime_ns, stat.st_size, resample, version)
+        compared = self._recall(key)
+        if compared is None:
+            labels = read_prediction(path, image.geometry, case.id, resample)
+            compared = compare_method(entry, labels, *rest)
+            self._keep(key, compared)
+        return compared
 
     def score_all(self, entries: Sequence[Entry], split: str = "test") -> Generator[Event, None, ScoreTable]:
         """Scores of every case of the split that a method has predicted; what is known is not computed again."""
@@ -185,13 +298,13 @@ class Comparison:
         cases = [case for case in study.cases(labelled=True) if split in ("all", case.split)]
         tables = []
         for entry in entries:
-            predicted = [case for case in cases if entry.prediction(case.id) is not None]
+            predicted = [case for case in cases if entry.has(case.id)]
             if not predicted:
                 continue
             if entry.run is None:
                 tables.append(ScoreTable(tuple(self._score_folder(entry, predicted))))
                 continue
-            table = _known_scores(entry.run, [case.id for case in cases])
+            table = known_scores(entry.run, [case.id for case in cases])
             if table is None:
                 table = yield from evaluate(study, [entry.run], split=split)
             tables.append(_only(table, {case.id for case in predicted}, entry.title))
@@ -215,7 +328,10 @@ class Comparison:
         names = {info.value: info.name for info in study.scored}
         rows = []
         for case in cases:
-            compared = self.read(case.id, [entry]).methods[0]
+            read = self.read(case.id, [entry])
+            if not read.methods:  # refused: said where the case is looked at
+                continue
+            compared = read.methods[0]
             for label, values in compared.volume.items():
                 numbers = {name: float(values[name]) for name in METRICS}
                 name, note = names.get(label, f"label {label}"), str(values.get("note", ""))
@@ -252,31 +368,6 @@ def mean_scores(table: ScoreTable | None, key: str, label: int | None = None) ->
     return {metric: table.spread_of(metric, key, label).mean for metric in METRICS}
 
 
-def _read_prediction(path: Path, geometry: Any, case_id: str) -> np.ndarray:
-    from napari_ssl_seg.volumes import geometry_mismatch, read_volume
-
-    volume = read_volume(path, role="label")
-    mismatch = geometry_mismatch(volume.geometry, geometry)
-    if mismatch is not None:
-        raise VolumeError(f"{path} does not lie on the grid of case {case_id}: {mismatch}; predict that scan again")
-    return volume.array
-
-
-def _known_scores(run: Run, cases: Sequence[str]) -> ScoreTable | None:
-    """The run's own table, where it is newer than every prediction and covers the cases that have one."""
-    from napari_ssl_seg.evaluation import ScoreTable
-
-    try:
-        written = run.scores_path.stat().st_mtime
-        table = ScoreTable.from_json(run.scores_path)
-    except (OSError, UserError):
-        return None
-    paths = {case: run.prediction_path(case) for case in cases}
-    fresh = all(path.stat().st_mtime <= written for path in paths.values() if path.exists())
-    covered = all(case in table.cases for case, path in paths.items() if path.exists())
-    return table if fresh and covered else None
-
-
 def _only(table: ScoreTable, cases: set[str], title: str) -> ScoreTable:
     from napari_ssl_seg.evaluation import ScoreTable
 
@@ -284,9 +375,7 @@ def _only(table: ScoreTable, cases: set[str], title: str) -> ScoreTable:
 
 
 def _title(entry: Entry) -> str:
-    if entry.run is not None:
-        return entry.run.record.title or entry.run.id
-    return entry.folder.name if entry.folder is not None else entry.key
+    return entry.title if entry.run is None else entry.run.record.title or entry.run.id
 
 
 def _told_apart(entries: Mapping[str, Entry], chosen: Sequence[str]) -> dict[str, Entry]:

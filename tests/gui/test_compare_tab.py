@@ -10,9 +10,10 @@ import pytest
 
 from napari_ssl_seg.gui import compare_tab as module
 from napari_ssl_seg.gui import predict_bar
-from napari_ssl_seg.gui.compare_captions import Letters
+from napari_ssl_seg.gui.compare_captions import Letters, grid_shape
+from napari_ssl_seg.gui.compare_cells import ERROR_COLORS
 from napari_ssl_seg.gui.compare_files import slices_csv
-from napari_ssl_seg.gui.compare_view import ERROR_COLORS, grid_shape
+from napari_ssl_seg.gui.compare_text import cell_text
 from napari_ssl_seg.gui.layers import layer_tag
 from napari_ssl_seg.workbench import Workbench
 from napari_ssl_seg.workbench.predicting import PredictionProgress
@@ -61,7 +62,7 @@ def test_cells_captions_curve_and_slices(window, qtbot):
     # one cell a method, the reference first
     assert tab.view.titles == ["reference", "scratch", "pretrained"]
     grid = viewer.canvas.grid
-    assert grid.enabled and grid.stride == 3 and np.prod(grid.shape) >= 3
+    assert grid.enabled and grid.stride == 2 and np.prod(grid.shape) >= 3
     labels = own(viewer, "labels")
     np.testing.assert_array_equal(labels[2].data, labels[0].data)
     assert (labels[1].data != labels[0].data).any()
@@ -71,14 +72,14 @@ def test_cells_captions_curve_and_slices(window, qtbot):
         entry.key for entry in tab.comparison.entries
     )
 
-    # captions follow the slice by themselves
-    captions = own(viewer, "scores")[1]
+    # the words in the cells follow the slider
     tab.go_to(4)
     assert viewer.dims.current_step[0] == 4
-    here = [str(text) for text, at in zip(captions.features["caption"], captions.data, strict=True) if at[0] == 4]
-    assert len(here) == 1 and here[0].startswith("scratch\nDice 0.")
-    assert captions.text.visible
-    assert own(viewer, "scores")[2].features["caption"][4].startswith("★ pretrained")
+    words = [cell_text(layer) for layer in labels]
+    assert words[0].text == "reference\nslice 4" and "scratch\nDice 0." in words[1].text
+    assert words[2].text.startswith("★ pretrained\nDice 1.000") and str(words[2].color) != str(words[1].color)
+    viewer.dims.set_current_step(0, 0)
+    assert words[0].text == "reference\nslice 0" and words[1].text.startswith("scratch\nDice –")
 
     # the curve's cursor and clicks are tied to the slider
     assert [line.name for line in tab.strip.plot.lines] == ["scratch", "pretrained"]
@@ -104,21 +105,25 @@ def test_cells_captions_curve_and_slices(window, qtbot):
 def test_errors_overlay_blink_classes_and_metrics(window):
     tab, _bench, viewer = window
     # errors, overlay, blink
-    tab.controls.errors.setChecked(True)
+    tab.controls.what.set_value("errors")
     errors = own(viewer, "errors")
-    assert [layer.visible for layer in errors] == [False, True, True] and viewer.canvas.grid.stride == 4
+    assert [layer.visible for layer in errors] == [False, True, True] and viewer.canvas.grid.stride == 3
     values = set(np.unique(errors[1].data)) - {0}
     assert values == set(ERROR_COLORS), "shifted balls are missed, extra and of another class somewhere"
-    tab.controls.errors.setChecked(False)
+    tab.controls.what.set_value("labels")
     assert own(viewer, "errors") == []
     tab.controls.set_mode("overlay")
     assert not viewer.canvas.grid.enabled
     assert [layer.contour for layer in own(viewer, "labels")] == [0, 1, 1]
     assert sum(layer.visible for layer in own(viewer, "image")) == 1
     tab.blink()
-    assert [layer.visible for layer in own(viewer, "labels")] == [True, False, False]
+    assert [layer.visible for layer in own(viewer, "labels")] == [False, True, False], "the first of the two"
+    tab.blink()
+    assert [layer.visible for layer in own(viewer, "labels")] == [False, False, True]
     tab.blink()
     assert [layer.visible for layer in own(viewer, "labels")] == [False, True, False]
+    tab.controls.first.set_value("reference")
+    assert own(viewer, "labels")[0].visible and tab.view.front == "reference"
     assert own(viewer, "labels")[1].contour == 0
     tab.toggle_grid()
     assert viewer.canvas.grid.enabled
@@ -129,7 +134,7 @@ def test_errors_overlay_blink_classes_and_metrics(window):
     np.testing.assert_allclose(tab.strip.plot.lines[0].y, tab._case.by_slice(0, "assd", 1))
     assert "ASSD" in tab.order.list.item(0).text() and "mm" in tab.order.list.item(0).text()
     volume = tab._case.of_volume(0, "dice", 1)
-    assert f"volume {volume:.3f}" in own(viewer, "scores")[1].features["caption"][0]
+    assert f"{volume:.3f}" in cell_text(own(viewer, "labels")[1]).text
 
 
 def test_other_layers_come_back_and_axes_can_be_turned(window, qtbot):

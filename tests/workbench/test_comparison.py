@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.evaluation import score, score_slices
 from napari_ssl_seg.training.events import drain
 from napari_ssl_seg.volumes import Volume, read_volume, write_volume
-from napari_ssl_seg.workbench.compared_case import caption_numbers, compare_method
-from napari_ssl_seg.workbench.comparison import Comparison, Entry, mean_scores
+from napari_ssl_seg.workbench.compared_case import compare_method
+from napari_ssl_seg.workbench.compared_entry import Entry, OpenLabels, pair_by_name
+from napari_ssl_seg.workbench.comparison import Comparison, mean_scores
 from tests.workbench.compare_study import SHAPE, SPACING, add_run, make_study, reference, write_prediction
 
 
@@ -68,14 +70,6 @@ def test_best_worst_and_disagreement(comparison):
     assert case.disagreeing_first()[0][0] == int(np.argmax(shares))
 
 
-def test_captions_mark_the_best_and_say_what_is_not_defined(comparison):
-    case = comparison.read("case_0", comparison.entries)
-    empty, full = 0, 4
-    assert case.captions(1)[full].startswith("★ scratch (2)\nDice 1.000  ASSD 0.00 mm\nvolume 1.000  0.00 mm")
-    assert case.captions(0)[empty].startswith("scratch\nDice –  ASSD –\nvolume 0.")
-    assert caption_numbers(float("nan"), 1.234) == "Dice –  ASSD 1.23 mm"
-
-
 def test_other_axes_and_a_cached_second_reading(comparison, monkeypatch):
     case = comparison.read("case_0", comparison.entries, axis=2)
     assert case.n_slices == SHAPE[2] and len(case.by_slice(0, "dice")) == SHAPE[2]
@@ -123,8 +117,15 @@ def test_prediction_on_another_grid_is_refused(study, comparison, tmp_path):
     path = tmp_path / "case_0.nii.gz"
     write_volume(path, Volume(label.array[:, :-4].copy(), read_volume(_cropped(tmp_path, label)).geometry))
     entry = comparison.add_folder(tmp_path)
-    with pytest.raises(UserError, match="grid of case case_0"):
-        comparison.read("case_0", [entry])
+    run = comparison.entries[0]
+    case = comparison.read("case_0", [run, entry])
+    assert [method.entry for method in case.methods] == [run], "the others are shown all the same"
+    ((refused, reason),) = case.refused
+    assert refused == entry and "grid of case case_0" in reason and f"{SHAPE[1] - 4}" in reason and "24" in reason
+    comparison.bring_to_grid([entry.key])
+    brought = comparison.read("case_0", [entry]).methods[0]
+    np.testing.assert_array_equal(brought.labels[:, :-4], label.array[:, :-4])
+    assert brought.labels.shape == SHAPE and not brought.labels[:, -4:].any()
 
 
 def test_unlabelled_slices_count_for_nothing():
@@ -147,3 +148,57 @@ def _cropped(folder, label):
 
     study = Study.create_from_arrays(folder / "other", [("case_0", label.array[:, :-4].astype(float), None, SPACING)])
     return study.case("case_0").images[0]
+
+
+def test_files_are_paired_by_whole_words_of_their_names():
+    files = {
+        name: Path(f"{name}.nii.gz") for name in ("case_1_pred", "unet-case_10", "case_2", "case_2_old", "b_3", "3_b")
+    }
+    paired = pair_by_name(files, ["case_1", "case_10", "case_2", "case_0", "sub/case_2", "3"])
+    assert paired == {"case_1": files["case_1_pred"], "case_10": files["unet-case_10"]}, (
+        "of two that fit, none is taken"
+    )
+    assert pair_by_name(files, ["case_2"]) == {"case_2": files["case_2"]}
+
+
+def test_single_files_are_of_the_open_case_or_of_the_one_they_are_named_after(study, comparison, tmp_path):
+    label = study.label("case_0", purpose="evaluate")
+    other, named = tmp_path / "result.nii.gz", tmp_path / "case_2_unet.nii.gz"
+    for path in (other, named):
+        write_volume(path, Volume(label.array.copy(), label.geometry))
+    assert comparison.add_files([named], "case_0").files == {"case_2": named}
+    entry = comparison.add_files([other], "case_0")
+    assert comparison.read("case_0", [entry]).of_volume(0, "dice") == 1.0 and entry.title == "result"
+    with pytest.raises(UserError, match="no case of this study"):
+        comparison.add_files([other], None)
+    with pytest.raises(UserError, match="no volume"):
+        comparison.add_files([tmp_path], "case_0")
+    comparison.remove(entry.key)
+    assert entry.key not in [one.key for one in comparison.entries]
+
+
+def test_open_layers_are_scored_as_they_are_now_and_have_to_fit(comparison):
+    array = reference(0)
+    entry = comparison.add_layer("mine", OpenLabels(array, spacing=SPACING), "case_0")
+    assert comparison.read("case_0", [entry]).of_volume(0, "dice") == 1.0
+    array[:] = np.roll(array, 2, axis=2)
+    assert comparison.read("case_0", [entry]).of_volume(0, "dice") < 1.0
+    assert comparison.read("case_1", [entry]).missing == (entry,)
+    for wrong in (OpenLabels(array[:, 1:]), OpenLabels(array, spacing=(9.0, 1.5, 1.5))):
+        entry = comparison.add_layer("mine", wrong, "case_0")
+        assert "case_0" in comparison.read("case_0", [entry]).refused[0][1]
+
+
+def test_at_most_eight_methods_are_compared(study):
+    comparison = Comparison()
+    comparison.open(study)
+    for number in range(9):
+        labels = OpenLabels(reference(0))
+        if number < 8:
+            comparison.add_layer(f"layer {number}", labels, "case_0")
+    assert len(comparison.chosen) == 8 and len({entry.color for entry in comparison.chosen}) == 8
+    with pytest.raises(UserError, match="8 methods"):
+        comparison.add_layer("one more", labels, "case_0")
+    kept = [entry.key for entry in comparison.chosen]
+    comparison.choose([*(entry.key for entry in comparison.entries)])
+    assert [entry.key for entry in comparison.chosen] == kept
