@@ -54,13 +54,13 @@ def effective_rank(embeddings: Tensor) -> Tensor:
     embeddings
         (N, d).
     """
-    unit = F.normalize(embeddings.detach().double(), dim=1)
+    unit = F.normalize(embeddings.detach().cpu().double(), dim=1)  # small; and not every device has doubles
     # The smaller of the two Gram matrices has the same singular values, squared.
     gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
     values = torch.linalg.eigvalsh(gram).clamp(min=0.0)
     values = torch.where(values > values.amax() * 1e-12, values, torch.zeros_like(values)).sqrt()
     shares = values / values.sum().clamp(min=1e-12)
-    return torch.exp(-torch.special.xlogy(shares, shares).sum()).float()
+    return torch.exp(-torch.special.xlogy(shares, shares).sum()).float().to(embeddings.device)
 
 
 class EmbeddingGauge(nn.Module):

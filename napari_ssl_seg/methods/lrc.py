@@ -190,7 +190,9 @@ class LRC(Method):
     def remarks(self, model: nn.Module) -> tuple[str, ...]:
         """That a contrast of whole slices has collapsed, or has nothing to tell a slice from."""
         net: LRCNet = model  # type: ignore[assignment]
-        return tuple(remark for contrast in net.contrasts.values() for remark in contrast.remarks())
+        return tuple(
+            f"{branch} branch: {remark}" for branch, contrast in net.contrasts.items() for remark in contrast.remarks()
+        )
 
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
         """Similarities of the first slice's regions, clusters of the pixel features, and how well regions are found again;

@@ -9,8 +9,11 @@ from pydantic import Field, model_validator
 from napari_ssl_seg.methods.base import MethodConfig
 from napari_ssl_seg.regions.settings import RegionSettings, Source
 
+CONTRASTS = ("moco", "simclr", "densecl")
+"""Global contrasts that take LRC's length of the keys and temperature; the others have their own heads."""
 _MOCO: dict[str, Any] = {"when": {"global_contrast": ["moco"]}}
-_CONTRAST: dict[str, Any] = {"when": {"global_contrast": ["moco", "simclr"]}}
+_QUEUE: dict[str, Any] = {"when": {"global_contrast": ["moco", "densecl"]}}
+_CONTRAST: dict[str, Any] = {"when": {"global_contrast": list(CONTRASTS)}}
 
 
 class LRCConfig(RegionSettings, MethodConfig):
@@ -104,7 +107,7 @@ class LRCConfig(RegionSettings, MethodConfig):
     )
 
     # -- global contrast ------------------------------------------------------------------------------------------
-    global_contrast: Literal["moco", "simclr", "byol", "simsiam", "none"] = Field(
+    global_contrast: Literal["moco", "simclr", "byol", "simsiam", "moco_v3", "densecl", "dino", "none"] = Field(
         default="moco",
         title="Global contrast",
         description=(
@@ -133,7 +136,7 @@ class LRCConfig(RegionSettings, MethodConfig):
             "Keys of earlier slices to tell from, at most half as many as there are slices; 0: the other slices of"
             " the batch, as printed. MoCo: 65536 of a million images."
         ),
-        json_schema_extra=_MOCO,
+        json_schema_extra=_QUEUE,
     )
     momentum: float = Field(
         default=0.999,
@@ -141,7 +144,7 @@ class LRCConfig(RegionSettings, MethodConfig):
         le=1.0,
         title="Momentum",
         description="Share of itself that the key encoder keeps at each step. MoCo: 0.999.",
-        json_schema_extra=_MOCO,
+        json_schema_extra=_QUEUE,
     )
     projection: int = Field(
         default=128,
@@ -156,7 +159,7 @@ class LRCConfig(RegionSettings, MethodConfig):
         ge=0.0,
         le=10.0,
         title="Global temperature",
-        description="Divides the similarities of slices; 0: 0.07 with MoCo v1, 0.2 with v2 and 0.5 with SimCLR.",
+        description="Divides the similarities of slices; 0: 0.07 with MoCo v1, 0.2 with v2 and DenseCL, 0.5 with SimCLR.",
         json_schema_extra=_CONTRAST,
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.methods.lrc_config import CONTRASTS
 from napari_ssl_seg.methods.registry import get_method
-from napari_ssl_seg.methods.siamese_net import SiameseNet
 from napari_ssl_seg.networks.pair import Branch, UNetPair, global_unet
 from napari_ssl_seg.networks.unet import UNet
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.lrc_config import LRCConfig
     from napari_ssl_seg.methods.siamese import Siamese
-    from napari_ssl_seg.methods.siamese_net import Design
+    from napari_ssl_seg.methods.siamese_net import SiameseNet
     from napari_ssl_seg.networks.resnet_unet import ResNetUNet
 
 
@@ -37,9 +36,9 @@ class LRCNet(nn.Module):
         if config.local_contrast == "regions":
             self.local = Branch(local, config.features)
         else:
-            self.local_contrast = SiameseNet(local.drop_decoder(), global_design(config, "local"))
+            self.local_contrast = global_method(config).build(local)  # type: ignore[assignment]
         if config.global_contrast != "none":
-            self.global_contrast = SiameseNet(other.drop_decoder(), global_design(config, "global"))
+            self.global_contrast = global_method(config).build(other.drop_decoder())  # type: ignore[assignment]
 
     @property
     def contrasts(self) -> dict[str, SiameseNet]:
@@ -59,18 +58,19 @@ class LRCNet(nn.Module):
         return {name: tensor.detach().clone() for name, tensor in handed.items()}
 
 
-def global_design(config: LRCConfig, branch: str = "global") -> Design:
-    """Of the method that the global contrast names, with those of its settings that LRC has."""
+def global_method(config: LRCConfig) -> Siamese:
+    """The method that the global contrast names, with those of its settings that LRC has."""
     name = config.global_contrast
     settings: dict[str, Any] = {}
-    if name in ("moco", "simclr"):
+    if name in CONTRASTS:
         settings = {"projection": config.projection}
         if config.global_temperature:
             settings["temperature"] = config.global_temperature
     if name == "moco":
         settings |= {"version": config.moco, "queue": config.queue, "momentum": config.momentum}
-    method: Siamese = get_method(name, settings)  # type: ignore[assignment]
-    return replace(method.design(), title=f"{method.title} in LRC's {branch} branch")
+    elif name == "densecl":
+        settings |= {"queue": max(1, config.queue), "momentum": config.momentum}
+    return get_method(name, settings)  # type: ignore[return-value]
 
 
 def _unets(network: nn.Module, config: LRCConfig) -> tuple[UNet, UNet | ResNetUNet]:

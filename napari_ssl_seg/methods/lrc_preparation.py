@@ -50,7 +50,8 @@ def prepare(method: LRC, study: Study, case_ids: Sequence[str]) -> Generator[Eve
     slices = len(counts)
     queue = queue_length(config.queue, slices)
     warnings = region_warnings(counts) if config.local_contrast == "regions" else []
-    if config.global_contrast == "moco" and config.queue and not queue:
+    queued = config.global_contrast in ("moco", "densecl")
+    if queued and config.queue and not queue:
         warnings.append(f"{slices} slices are too few for a queue; the global contrast looks at the batch alone")
     return Prepared(
         method=LRC(resolved.model_copy(update={"queue": queue})),
@@ -62,7 +63,7 @@ def prepare(method: LRC, study: Study, case_ids: Sequence[str]) -> Generator[Eve
             "median_regions": median_regions(counts),
             "slices_without_regions": int((counts == 0).sum()),
             "slices_of_one_region": int((counts == 1).sum()),
-            "queue": queue if config.global_contrast == "moco" else 0,
+            "queue": queue if queued else 0,
         },
     )
 

@@ -61,6 +61,10 @@ def pretext_stats(config: LRCConfig, batch: Batch, shared: SharedRegions, field:
     others = len(batch.image) - 1
     if config.global_contrast == "moco":
         stats["global_negatives"] = float(config.queue or others)
+    elif config.global_contrast == "densecl":
+        stats["global_negatives"] = float(max(1, config.queue))
+    elif config.global_contrast == "moco_v3":
+        stats["global_negatives"] = float(others)
     elif config.global_contrast == "simclr":
         stats["global_negatives"] = float(2 * others)
     return stats

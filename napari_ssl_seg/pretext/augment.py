@@ -222,7 +222,7 @@ def resample(image: Tensor, to_source: Tensor) -> Tensor:
 
     dims = image.ndim - 2
     sides = torch.tensor([float(side) for side in image.shape[2:]], dtype=torch.float64)
-    matrix = to_source.double().cpu()
+    matrix = to_source.cpu().double()
     # affine_grid counts from -1 to 1 over a side, and x before y before z.
     middle = (matrix @ torch.cat(((sides - 1.0) / 2, torch.ones(1).double())).unsqueeze(1)).squeeze(2) + 0.5
     turn = matrix[:, :, :dims] * (sides.view(1, 1, dims) / sides.view(1, dims, 1))

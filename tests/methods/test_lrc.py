@@ -7,7 +7,7 @@ import torch
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods import Batch, get_method
-from napari_ssl_seg.methods.lrc_net import global_design
+from napari_ssl_seg.methods.lrc_net import global_method
 from napari_ssl_seg.methods.lrc_preparation import queue_length
 from napari_ssl_seg.networks import NetworkSpec, build_network
 from napari_ssl_seg.pretext import generator_for, sample_batch
@@ -302,10 +302,11 @@ def test_an_inspected_sample_keeps_its_settings_but_for_the_shape_of_the_model()
 
 def test_temperatures_belong_to_the_version():
     designs = [
-        global_design(method(**settings).config) for settings in ({}, {"moco": "v2"}, {"global_contrast": "simclr"})
+        global_method(method(**settings).config).design()
+        for settings in ({}, {"moco": "v2"}, {"global_contrast": "simclr"})
     ]
     assert [design.temperature for design in designs] == [0.07, 0.2, 0.5]
-    assert global_design(method(moco="v2", global_temperature=0.5).config).temperature == 0.5
+    assert global_method(method(moco="v2", global_temperature=0.5).config).design().temperature == 0.5
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def test_the_paper_s_source_is_the_default():
 
 
 # -- other global branches, and the control ------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["simclr", "byol", "simsiam"])
+@pytest.mark.parametrize("name", ["simclr", "byol", "simsiam", "moco_v3", "densecl", "dino"])
 def test_the_global_branch_takes_other_methods(name):
     lrc = method(global_contrast=name)
     net, pretext = model_of(lrc), pretext_of(lrc)
@@ -331,14 +332,17 @@ def test_the_global_branch_takes_other_methods(name):
     assert torch.allclose(losses.total, losses.parts["local"] + losses.parts["global"])
     assert {"global_spread", "global_rank"} <= losses.parts.keys()
     losses.total.backward()
-    assert all(weight.grad is not None for weight in net.parameters() if weight.requires_grad)
+    held = {"global_contrast.encoder.head.prototypes"} if name == "dino" else set()
+    assert {key for key, weight in net.named_parameters() if weight.requires_grad and weight.grad is None} == held
     with torch.no_grad():
         for weight in net.global_contrast.encoder.parameters():
             weight.add_(1.0)
     lrc.after_step(net, 0, 10)
     after = net.global_contrast.state_dict()
-    assert bool(before) == (name == "byol")
-    assert all(not torch.equal(value, after[key]) for key, value in before.items() if "weight" in key)
+    assert bool(before) == (name not in ("simclr", "simsiam"))
+    assert all(
+        not torch.equal(value, after[key]) for key, value in before.items() if "weight" in key and "dense" not in key
+    )
     own = get_method(name).design()
     design = net.global_contrast.design
     assert (design.objective, design.predictor, design.momentum) == (own.objective, own.predictor, own.momentum)
