@@ -181,37 +181,56 @@ def _by_kernels(
     if n_axes == 2:
         first, second, steps = first[None], second[None], [1.0, *steps]
     first, second, values = _as_small(first, second)
+    first, second = _one_kind(first), _one_kind(second)
     size = int(np.iinfo(first.dtype).max) + 1 if values is None else len(values) + 1
-    seen_first, seen_second = np.zeros(size, bool), np.zeros(size, bool)
-    box, filled = kernels.survey(first, second, seen_first, seen_second)
-    present = np.flatnonzero(seen_first | seen_second)
-    present = present[present > 0]
+    if flat and first.dtype == np.uint8 and values is None:
+        # So few values that each gets a column: which of them occur, and where, need not be looked up beforehand.
+        box = np.array([0, first.shape[0], 0, first.shape[1], 0, first.shape[2]], np.int64)
+        filled = first.size
+        present = np.arange(1, 256)
+    else:
+        seen_first, seen_second = np.zeros(size, bool), np.zeros(size, bool)
+        box, filled = kernels.survey(first, second, seen_first, seen_second)
+        present = np.flatnonzero(seen_first | seen_second)
+        present = present[present > 0]
     known = present if values is None else values[present - 1]
-    labels = tuple(int(value) for value in known) if wanted is None else wanted
-    chosen = np.isin(known, labels)
-    known, present = known[chosen], present[chosen]
+    if wanted is not None:
+        chosen = np.isin(known, wanted)
+        known, present = known[chosen], present[chosen]
     n, units = len(known), first.shape[0] if flat else 1
-    if n == 0:
-        return _spread((), labels, spacing, units, n, np.zeros((3, units, 0)), np.zeros((4, units, 0))), None
+    if n == 0 or first.size == 0:
+        return _spread((), wanted or (), spacing, units, n, np.zeros((3, units, 0)), np.zeros((4, units, 0))), None
     table = np.zeros(size, first.dtype)
     table[present] = np.arange(1, n + 1)
     padding, offsets, lengths = _offsets(tuple(steps), flat, NEAR // 4 if flat else NEAR)
     row = box[5] - box[4] + 2 * padding[2]
     plane = row * (box[3] - box[2] + 2 * padding[1])
-    jumps = offsets @ np.array([plane, row, 1])
+    jumps = offsets @ np.array([plane, row, 1], np.int64)
     area = int(np.prod(np.diff(box)[[2, 4] if flat else [0, 2, 4]]))
     counts, _, sums, distances, groups, places = kernels.measure(
-        first, second, box, flat, table, n, want, np.array(padding), jumps, lengths, np.array(steps),
+        first, second, box, flat, table, n, want, np.array(padding, np.int64), jumps, lengths, np.array(steps),
         tolerance * (1 + ROUNDING), min(area, filled), keep,
     )  # fmt: skip
+    occurs = counts[:2].any(axis=(0, 1))
+    known, counts, sums = known[occurs], counts[..., occurs], sums[..., occurs]
+    labels = tuple(int(value) for value in known) if wanted is None else wanted
     if not keep:
-        return _spread(known, labels, spacing, units, n, counts, sums), None
+        return _spread(known, labels, spacing, units, len(known), counts, sums), None
+    unit, column = groups // n, (np.cumsum(occurs) - 1)[groups % n]
+    n, groups = len(known), unit * len(known) + column
     of_pred = places >= 0
     places = np.where(of_pred, places, -1 - places)
-    z = box[0] - padding[0] + (groups // n - box[0] if flat else places // plane)
+    z = box[0] - padding[0] + (unit - box[0] if flat else places // plane)
     indices = [z, places % plane // row + box[2] - padding[1], places % row + box[4] - padding[2]][3 - n_axes :]
     back = [indices[order.index(one)] for one in range(n_axes)]
     return _spread(known, labels, spacing, units, n, counts, sums, distances, groups), (of_pred, back)
+
+
+def _one_kind(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: numba compiles anew for every kind of array, and that counts as one."""
+    view = array.view() if array.flags.aligned else array.copy()
+    view.flags.writeable = False
+    return view
 
 
 def _as_small(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
@@ -242,7 +261,7 @@ def _offsets(
     radius = max(radius, 1.01 * min(spacing[1:] if flat else spacing))
     reach = [int(radius / step) for step in spacing]
     reach = [0 if flat else min(reach[0], near), *(min(one, near) for one in reach[1:])]
-    grid = np.meshgrid(*(np.arange(-one, one + 1) for one in reach), indexing="ij")
+    grid = np.meshgrid(*(np.arange(-one, one + 1, dtype=np.int64) for one in reach), indexing="ij")
     offsets = np.stack([part.ravel() for part in grid], axis=1)
     lengths = np.sqrt(((offsets * np.array(spacing)) ** 2).sum(axis=1))
     # Beyond the reach nothing is walked, so nothing farther than the nearest such voxel may be taken for the nearest.

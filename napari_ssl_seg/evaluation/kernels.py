@@ -36,7 +36,7 @@ def _content(a, b):
 def survey(first, second, seen_first, seen_second):
     """Which values occur, the box outside which both are 0 ((low, high) for each axis), and voxels that are not 0."""
     planes, rows, columns = first.shape
-    box = np.array([planes, 0, rows, 0, columns, 0])
+    box = np.array([planes, 0, rows, 0, columns, 0], np.int64)
     filled = 0
     for z in range(planes):
         for y in range(rows):

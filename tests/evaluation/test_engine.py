@@ -244,6 +244,19 @@ class TestCompiling:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "False"
 
+    def test_one_kind_of_array_is_compiled_for(self) -> None:
+        from napari_ssl_seg.evaluation import kernels
+
+        pred, ref = blobs(6, (6, 7, 8), 3)
+        usual = score(pred, ref, 1)
+        before = len(kernels.measure.signatures)
+        frozen = np.frombuffer(pred.tobytes(), np.uint8).reshape(pred.shape)
+        assert not frozen.flags.writeable
+        for kind in (frozen, pred.astype(">i4"), np.asfortranarray(pred), pred[::-1][::-1], pred.astype(np.float32)):
+            same(score(kind, ref, 1), usual)
+            score_slices(kind, ref, (1, 1, 1), axis=1)
+        assert len(kernels.measure.signatures) == before
+
 
 class TestOneSlice:
     @settings(max_examples=20, deadline=None)
