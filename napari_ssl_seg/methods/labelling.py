@@ -100,7 +100,7 @@ class Labelling(EncoderMethod):
 
     def build(self, network: nn.Module) -> nn.Module:
         """The encoder, means of its coarsest map and two layers that name the class."""
-        from napari_ssl_seg.methods.labelling_net import LabelNet
+        from napari_ssl_seg.methods.label_net import LabelNet
 
         return LabelNet(network, len(self.classes), self.patches_a_sample)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""An encoder with a head that sees a whole patch at once."""
+"""An encoder that sees a whole patch at once, without the decoder."""
 
 from __future__ import annotations
 
@@ -47,27 +47,6 @@ class PatchEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, *spatial) to (B, ``features``)."""
         return self.pool(self.backbone.encode(image))
-
-
-class LabelNet(nn.Module):
-    """Vectors of all patches of a sample side by side, one hidden layer, and a score for each class."""
-
-    def __init__(self, backbone: Backbone, classes: int, patches: int = 1) -> None:
-        super().__init__()
-        keep_encoder(backbone)
-        encoder = PatchEncoder(backbone)
-        hidden = backbone.bottleneck_features
-        self.encoder = encoder
-        self.head = nn.Sequential(nn.Linear(patches * encoder.features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
-
-    @property
-    def backbone(self) -> Backbone:
-        return self.encoder.backbone
-
-    def forward(self, *patches: Tensor) -> Tensor:
-        """(B, C, *size) each to (B, classes)."""
-        vectors = self.encoder(torch.cat(patches))
-        return self.head(torch.cat(vectors.chunk(len(patches)), dim=1))
 
 
 def keep_encoder(backbone: Backbone, *, every_level: bool = False) -> None:

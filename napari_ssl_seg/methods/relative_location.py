@@ -127,7 +127,9 @@ class RelativeLocation(Labelling):
                 View("scan", "Scan", "image", image),
                 View("boxes", "First patch and its neighbour", "boxes", boxes),
                 View("places", "All places of a neighbour", "boxes", boxes_of(places, grid.side)),
-                View("side", "Side to be named", "table", {in_words(offsets(gridded)[answer]): float(answer)}),
+                View(
+                    "side", "Side to be named", "table", {f"label: {in_words(offsets(gridded)[answer])}": float(answer)}
+                ),
             ),
             stats={
                 "classes": float(places.shape[1]),

@@ -112,12 +112,13 @@ class SwinPretext(EncoderMethod):
 
         image, shape, config = batch.image, tuple(batch.image.shape[2:]), self.config
         turns = draw_turns(2 * len(image), generator)
-        shown, _ = uncover(image, batch.origins)
+        shown, part = uncover(image, batch.origins)
+        part = torch.cat((part, part))
         whole = turned(torch.cat((shown, shown)), turns)
-        mask = cutout_mask(len(whole), shape, config.cutout, generator).to(image.device)
+        mask = cutout_mask(len(whole), shape, config.cutout, generator).to(image.device) & part
         cut = filled(whole, mask, generator)
         if config.foreign and len(image) > 1:
-            more = cutout_mask(len(whole), shape, config.cutout, generator).to(image.device)
+            more = cutout_mask(len(whole), shape, config.cutout, generator).to(image.device) & part
             step = int(torch.randint(1, len(image), (), generator=generator, device=generator.device))
             others = torch.cat([view.roll(step, dims=0) for view in whole.chunk(2)])
             cut, mask = torch.where(more.unsqueeze(1), others, cut), mask | more
@@ -149,7 +150,11 @@ class SwinPretext(EncoderMethod):
                     {"first view": 90.0 * float(turn[0]), "second view": 90.0 * float(second_turn[0])},
                 ),
             ),
-            stats={"share_cut_out": float(mask.double().mean()), "negatives": float(2 * len(image) - 2)},
+            stats={
+                "share_cut_out": float(mask.sum() / part.sum()),
+                "share_shown": float(part.double().mean()),
+                "negatives": float(2 * len(image) - 2),
+            },
         )
 
     # -- the model ------------------------------------------------------------------------------------------------

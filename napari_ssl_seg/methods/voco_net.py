@@ -12,6 +12,7 @@ from torch import nn
 from napari_ssl_seg.methods.contrast import follow
 from napari_ssl_seg.methods.embedding_gauge import EmbeddingGauge
 from napari_ssl_seg.methods.labelling_net import PatchEncoder, keep_encoder
+from napari_ssl_seg.methods.projection import Head
 from napari_ssl_seg.methods.voco_losses import likeness
 
 if TYPE_CHECKING:
@@ -29,22 +30,6 @@ class VoCoOutput:
     alike: Tensor
 
 
-class Projector(nn.Module):
-    """Three linear layers, batch norm without weights between them; as in the authors' code it has no memory of batches."""
-
-    def __init__(self, features: int, width: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for before in (features, width):
-            norm = nn.BatchNorm1d(width, affine=False, track_running_stats=False)
-            layers += [nn.Linear(before, width), norm, nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(width, width))
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """(N, features) to (N, width)."""
-        return self.layers(vectors)
-
-
 class VoCoNet(nn.Module):
     """``student`` is trained; ``teacher`` is a copy of it that follows slowly.
 
@@ -55,7 +40,9 @@ class VoCoNet(nn.Module):
         super().__init__()
         keep_encoder(backbone, every_level=True)
         encoder = PatchEncoder(backbone, every_level=True)
-        self.student = nn.Sequential(encoder, Projector(encoder.features, width))
+        self.student = nn.Sequential(
+            encoder, Head(hidden=(width, width), out=width, norm="batch").build(encoder.features, backbone)
+        )
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.gauge = EmbeddingGauge(width, "VoCo")
 

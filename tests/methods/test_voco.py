@@ -254,8 +254,8 @@ def test_the_embeddings_collapse_is_told():
     method, model, batch, _ = made((64, 48))
     with torch.no_grad():
         for part in (model.student, model.teacher):
-            part[1].layers[-1].weight.zero_()
-            part[1].layers[-1].bias.fill_(1.0)
+            part[1][-1].weight.zero_()
+            part[1][-1].bias.fill_(1.0)
     pretext = method.pretext(batch, generator_for(0, 0))
     for _ in range(200):
         model.gauge.observe(torch.ones(4, 32))
