@@ -191,6 +191,15 @@ def _parser() -> argparse.ArgumentParser:
         "--targets", nargs="+", metavar="NAME=VALUES|FILE", help="as for create; with --pred and --ref"
     )
 
+    embed = verb("embed", "embedding:embed", "Vectors of slices or patches by a run's encoder, and a map of them.")
+    embed.add_argument("study")
+    embed.add_argument("--run", required=True)
+    embed.add_argument("--what", choices=("slices", "patches"), default="slices", help="[%(default)s]")
+    embed.add_argument("--map", dest="projection", choices=("pca", "umap"), default="pca", help="[%(default)s]")
+    embed.add_argument("--most", type=int, default=5000, help="vectors at most, evenly chosen [%(default)s]")
+    embed.add_argument("--out", required=True, metavar="DIR")
+    embed.add_argument("--device", default="auto")
+
     compare = verb(
         "compare", "scoring:compare", "Pretrain, fine-tune, predict and score several methods; write a report."
     )
