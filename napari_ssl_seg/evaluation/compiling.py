@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_ssl_seg import __version__
 from napari_ssl_seg.places import cache_folder
 
 if TYPE_CHECKING:
@@ -31,11 +33,17 @@ def compiled(function: Callable[..., Any], *, finite: bool = False) -> Any:
     with _LOCK:  # numba reads the folder from a global setting while it decorates
         chosen = config.CACHE_DIR
         if not os.environ.get("NUMBA_CACHE_DIR"):
-            # By version: numba looks at the age of the calling function's file only, not of what it calls.
-            config.CACHE_DIR = str(cache_folder() / "compiled" / __version__)
+            config.CACHE_DIR = str(cache_folder() / "compiled" / _digest())
         try:
             return numba.njit(cache=True, **settings)(function)
         except (RuntimeError, OSError):  # no folder can be written to
             return numba.njit(cache=False, **settings)(function)
         finally:
             config.CACHE_DIR = chosen
+
+
+@cache
+def _digest() -> str:
+    """Of the files with compiled functions: numba looks only at the one that a function is in, not at what it calls."""
+    files = sorted(Path(__file__).parent.glob("*kernels.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
