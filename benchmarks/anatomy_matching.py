@@ -28,6 +28,7 @@ from napari_ssl_seg.anatomy.grid import Grids
 from napari_ssl_seg.anatomy.prepare import prepare_matcher
 from napari_ssl_seg.study import Study
 
+FAR_MM = 5.0
 Landmarks = dict[str, dict[str, np.ndarray]]
 """By case, then by name: (z, y, x) in voxels."""
 
@@ -104,8 +105,8 @@ def inside(point: np.ndarray, shape: Any) -> bool:
 def measure(study: Study, matcher: Any, landmarks: Landmarks, pairs: list[tuple[str, str]]) -> dict[str, Any]:
     """Errors over landmarks that both scans show, and how often those that one lacks are accepted all the same."""
     errors: dict[str, list[float]] = {}
-    present, absent, scores = [], [], {"present": [], "absent": []}
-    begin, accepted_errors = time.perf_counter(), []
+    present, absent, far, accepted_errors = [], [], [], []
+    begin = time.perf_counter()
     for first, second in pairs:
         own, other = study.case(first), study.case(second)
         for name in sorted(set(landmarks[first]) & set(landmarks[second])):
@@ -115,12 +116,13 @@ def measure(study: Study, matcher: Any, landmarks: Landmarks, pairs: list[tuple[
             match = matcher.match(first, point, second)
             if not inside(wanted, other.shape):
                 absent.append(match.accepted)
-                scores["absent"].append(match.score)
+                beyond = wanted - np.clip(wanted, 0, np.array(other.shape) - 1)
+                if np.linalg.norm(beyond * other.spacing) > FAR_MM:
+                    far.append(match.accepted)
                 continue
             error = float(np.linalg.norm((np.array(match.point) - wanted) * other.spacing))
             errors.setdefault(name, []).append(error)
             present.append(match.accepted)
-            scores["present"].append(match.score)
             if match.accepted:
                 accepted_errors.append(error)
     seconds = (time.perf_counter() - begin) / len(pairs)
@@ -133,6 +135,8 @@ def measure(study: Study, matcher: Any, landmarks: Landmarks, pairs: list[tuple[
         "accepted_where_present": share(present),
         "accepted_where_absent": share(absent),
         "absent": len(absent),
+        "accepted_where_absent_by_over_5_mm": share(far),
+        "absent_by_over_5_mm": len(far),
         "seconds_a_pair": round(seconds, 3),
     }
 
@@ -175,7 +179,10 @@ def matchers(study: Study, embedding: EmbeddingMatcher, work: Path, *, registrat
 def table(study: Study, found: dict[str, Any], landmarks: Landmarks, pairs: list[tuple[str, str]]) -> dict[str, Any]:
     result = {}
     for name, matcher in found.items():
+        kept = isinstance(matcher, AffineMatcher) and any(matcher.folder.glob("*.json"))
         result[name] = measure(study, matcher, landmarks, pairs)
+        if kept:  # registered by an earlier run: what is left to do says nothing
+            result[name]["seconds_a_pair"] = None
         print(f"{name}: {result[name]['landmarks']}", flush=True)
     return result
 

@@ -37,6 +37,8 @@ HELD_MAPS = 64 * 2**20
 """Bytes of maps between two scans; a map of two takes about 40,000."""
 PROBES = 800
 """Cells of one scan that are matched for the affine map."""
+ENOUGH_PROBES = 100
+"""Of so many cells some must agree on a map, if the scans share anatomy; tiny scans have fewer, and are given the doubt."""
 AGREEING_CELLS = 2.0
 """A match agrees with the affine map when it is so near to it, in cells."""
 MUTUAL_CELLS = 2.0
@@ -141,7 +143,11 @@ class EmbeddingMatcher:
         rest = own.grid.from_scan(np.array(inside)) - own.grid.from_scan(own.middle_of(start)[0])
         raw = other.grid.to_scan(other.grid.from_scan(other.middle_of(there)[0]) + rest)
         expected = self._expected(own.grid, inside, other.grid)
-        reason = self._reason(case_id, other_id, float(scores[0]), cycle) or self._unlikely(raw, expected, other.grid)
+        reason = self._reason(case_id, other_id, float(scores[0]), cycle)
+        if not reason and expected is None and self._probes(own) >= ENOUGH_PROBES:
+            reason = self._strangers(case_id, other_id)
+        elif not reason and expected is not None:
+            reason = self._unlikely(raw, expected, other.grid)
         if self.consensus and expected is not None and not reason:
             raw = expected
         return Match(
@@ -221,10 +227,12 @@ class EmbeddingMatcher:
         found, _ = self.map_between(own.case_id, other.case_id)
         return None if found is None else found(np.array(point) * own.scan_spacing) / other.scan_spacing
 
-    def _unlikely(self, raw: np.ndarray, expected: np.ndarray | None, other: Grid) -> str:
+    def _strangers(self, case_id: str, other_id: str) -> str:
+        matches = self.map_between(case_id, other_id)[1]
+        return f"{case_id} and {other_id} seem to share no anatomy: no affine map fits their {matches} mutual matches"
+
+    def _unlikely(self, raw: np.ndarray, expected: np.ndarray, other: Grid) -> str:
         """Why not, where all mutual matches together say otherwise than the most similar place."""
-        if expected is None:
-            return ""
         beyond = expected - np.clip(expected, -0.5, np.array(other.scan_shape) - 0.5)
         away = float(np.linalg.norm(beyond * other.scan_spacing))
         if away > self.cell_mm / 2:
@@ -251,15 +259,18 @@ class EmbeddingMatcher:
                 save_tensors(path, {"vectors": vectors})
         return Embedded(grid, _widened(vectors))
 
+    @staticmethod
+    def _probes(own: Embedded) -> int:
+        return min(PROBES, math.prod(own.shape))
+
     def _content(self, case_id: str) -> str:
         case = self.grids.study.case(case_id)
         return hashlib.sha256(f"{case.fingerprint} {case.frame}".encode()).hexdigest()[:24]
 
     def _fit(self, case_id: str, other_id: str) -> tuple[Consensus | None, int]:
         own, other = self.embedded(case_id), self.embedded(other_id)
-        total = math.prod(own.shape)
         # A regular thinning, the same each time.
-        chosen = np.unique(np.linspace(0, total - 1, min(PROBES, total)).astype(int))
+        chosen = np.unique(np.linspace(0, math.prod(own.shape) - 1, self._probes(own)).astype(int))
         start = np.stack(np.unravel_index(chosen, own.shape), axis=1)
         there, _ = other.nearest(own.at(start))
         back, _ = own.nearest(other.at(there))

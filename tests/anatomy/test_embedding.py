@@ -43,16 +43,15 @@ def test_the_network_has_the_size_that_was_measured() -> None:
     assert [padded_length(n) for n in (1, 16, 17, 24)] == [16, 16, 24, 24]
 
 
-@pytest.mark.parametrize("point", [(20, 20, 20), (0, 0, 0), (39, 39, 39), (7.3, 21.8, 30.1), (-0.4, 39.4, 12)])
-def test_a_scan_matched_to_itself_gives_the_point_with_score_one_and_no_cycle_error(
-    body_study: Study, point: tuple[float, float, float]
-) -> None:
-    match = matcher_of(body_study).match("whole", point, "whole")
-    assert match.point == pytest.approx(np.clip(point, 0, 39))
-    assert match.score == pytest.approx(1.0, abs=1e-5)
-    assert match.cycle_error == 0.0
-    assert match.accepted
-    assert (match.how, match.reason) == ("embedding", "")
+def test_a_scan_matched_to_itself_gives_the_point_with_score_one_and_no_cycle_error(body_study: Study) -> None:
+    matcher = matcher_of(body_study)
+    for point in [(20, 20, 20), (0, 0, 0), (39, 39, 39), (7.3, 21.8, 30.1), (-0.4, 39.4, 12)]:  # some at the border
+        match = matcher.match("whole", point, "whole")
+        assert match.point == pytest.approx(np.clip(point, 0, 39))
+        assert match.score == pytest.approx(1.0, abs=1e-5)
+        assert match.cycle_error == 0.0
+        assert match.accepted
+        assert (match.how, match.reason) == ("embedding", "")
 
 
 def test_a_shifted_crop_gives_the_shifted_point(body_study: Study) -> None:
@@ -84,9 +83,12 @@ def test_two_scans_that_share_no_anatomy_are_rejected_with_the_reason(make_study
     points = np.random.default_rng(6).uniform(5, 34, (40, 3))
     found = [matcher.match("body", point, "noise") for point in points]
     rejected = [match for match in found if not match.accepted]
-    assert len(rejected) >= 26
-    assert "noise may not show this place" in rejected[0].reason
-    assert rejected[0].cycle_error > 4.0
+    assert len(rejected) == 40
+    reasons = [match.reason for match in rejected]
+    assert any("noise may not show this place" in reason for reason in reasons)
+    # A way back that happens to end near the point is no proof either.
+    assert any("share no anatomy" in reason for reason in reasons)
+    assert all(match.cycle_error > 4.0 for match in rejected if "may not show" in match.reason)
     guess = matcher.fallback("body", points[0], "noise")
     assert not guess.accepted
     assert "share no anatomy" in guess.reason
