@@ -66,12 +66,20 @@ class DINOConfig(SiameseConfig):
         title="Temperature warm-up",
         description="Share of the steps in which the teacher's temperature rises. Paper: 30 of 300 epochs.",
     )
+    standardise: bool = Field(
+        default=True,
+        title="Standardise vectors",
+        description=(
+            "Vectors enter the head less their running mean, divided by their running deviation. Not in the paper: without it"
+            " those of different patches are so alike in networks with instance norm that all shares become even."
+        ),
+    )
     centre_momentum: float = Field(
         default=0.9,
         ge=0.0,
         le=1.0,
         title="Centre momentum",
-        description="With which the centre follows the teacher's mean scores. Paper: 0.9.",
+        description="With which the centre, and that mean and deviation, follow those of the teacher. Paper: 0.9.",
     )
     frozen: float = Field(
         default=0.01,

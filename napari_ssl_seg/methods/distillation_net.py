@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_ssl_seg.networks.backbone import Backbone
 
 
+SMALLEST_DEVIATION = 1e-4
+"""Of a feature; what is constant stays near 0."""
+
+
 @dataclass(frozen=True)
 class PrototypeHead:
     """Three layers with GELU to a vector of length 1, and its cosines with the prototypes."""
@@ -35,13 +39,38 @@ class PrototypeHead:
 
 
 class PrototypeScores(TokenHead):
-    """Cosines with the prototypes, which may be held where they are for a while."""
+    """Cosines with the prototypes, which may be held where they are for a while.
+
+    Vectors enter less a running mean and divided by a running deviation, of the teacher's vectors, once `settle` was called.
+    """
 
     held = False
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int, hidden: int, bottleneck: int, prototypes: int) -> None:
+        super().__init__(features, hidden, bottleneck, prototypes)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+        self._seen: list[Tensor] = []
 
     def forward(self, tokens: Tensor, *, frozen: bool = False) -> Tensor:
         """(..., features) to (..., K) in [-1, 1]."""
-        return super().forward(tokens, frozen=frozen or (self.held and self.training))
+        if self.training:
+            self._seen = [*self._seen[-1:], tokens.detach().float().flatten(0, -2)]
+        standard = (tokens - self.mean) / self.deviation
+        return super().forward(standard, frozen=frozen or (self.held and self.training))
+
+    @torch.no_grad()
+    def settle(self, student: PrototypeScores, share: float) -> None:
+        """Move mean and deviation towards those of the vectors of the last step by ``share``, and give them to the student."""
+        if self._seen:
+            seen = torch.cat(self._seen)
+            self.mean.lerp_(seen.mean(dim=0), share)
+            self.deviation.lerp_(seen.std(dim=0, correction=0).clamp(min=SMALLEST_DEVIATION), share)
+        student.mean.copy_(self.mean)
+        student.deviation.copy_(self.deviation)
+        self._seen, student._seen = [], []
 
 
 class DistillationNet(SiameseNet):
@@ -80,11 +109,19 @@ class DistillationNet(SiameseNet):
         return {"teacher_entropy": stats["entropy"] / math.log(keys.shape[1])}
 
     def after_step(self, step: int, total: int) -> None:
-        """The teacher follows, and the centre the teacher's mean."""
+        """The teacher follows, and centre and standard the teacher's means."""
+        if self.config.standardise:
+            for student, teacher in self.heads():
+                teacher.settle(student, 1.0 if self.progress == 0.0 else 1.0 - self.config.centre_momentum)
         if self._fresh is not None:
             self.centre.lerp_(self._fresh.mean(dim=0), 1.0 - self.config.centre_momentum)
         super().after_step(step, total)
         self._go_to((step + 1) / total)
+
+    def heads(self) -> list[tuple[PrototypeScores, PrototypeScores]]:
+        """The student's and the teacher's, pair by pair."""
+        assert self.key_encoder is not None
+        return [(self.encoder.head, self.key_encoder.head)]  # type: ignore[list-item]
 
     def _go_to(self, progress: float) -> None:
         self.progress = progress

@@ -88,6 +88,10 @@ class IBOTNet(DistillationNet):
             student_temperature=self.design.temperature,
         )
 
+    def heads(self) -> list[tuple[PrototypeScores, PrototypeScores]]:
+        """Of whole patches, and of tokens."""
+        return [*super().heads(), (self.token_head, self.key_token_head)]
+
     def after_step(self, step: int, total: int) -> None:
         """Both heads of the teacher follow, and both centres its means."""
         assert self.design.momentum is not None

@@ -88,6 +88,7 @@ SETTLED: dict[str, dict[str, Any]] = {
     "densecl": {"queue": 8, "momentum": 1.0},
     "ibot": {
         "frozen": 0.0,
+        "standardise": False,
         "momentum": 1.0,
         "centre_momentum": 1.0,
         "last_temperature": 0.04,
@@ -99,6 +100,7 @@ SETTLED: dict[str, dict[str, Any]] = {
     "moco_v3": {"momentum": 1.0, "head_norm": "none", "temperature": 0.05, "hidden": 64, "projection": 16},
     "dino": {
         "frozen": 0.0,
+        "standardise": False,
         "momentum": 1.0,
         "centre_momentum": 1.0,
         "last_temperature": 0.04,

@@ -74,6 +74,27 @@ def test_schedules():
     assert moved == (False, False, *[True] * 8)
 
 
+def test_vectors_are_standardised_as_the_teacher_s():
+    made = method(frozen=0.0, centre_momentum=0.75)
+    net = model_of(made)
+    first, second = views()
+    pooled = torch.cat([net.key_encoder.pool([net.key_encoder.backbone.encode(view)[-1]]) for view in (second, first)])
+    net(first, second)
+    net.after_step(0, 10)
+    for head in (net.encoder.head, net.key_encoder.head):
+        assert torch.allclose(head.mean, pooled.mean(dim=0), atol=1e-5)
+        assert torch.allclose(head.deviation, pooled.std(dim=0, correction=0).clamp(min=1e-4), atol=1e-5)
+    head = net.key_encoder.head
+    mean = head.mean.clone()
+    head(torch.zeros(2, len(mean)))
+    head.settle(net.encoder.head, 0.25)
+    assert torch.allclose(net.encoder.head.mean, 0.75 * mean, atol=1e-6)
+    plain = model_of(method(standardise=False))
+    plain(first, second)
+    plain.after_step(0, 10)
+    assert not plain.encoder.head.mean.any() and (plain.encoder.head.deviation == 1).all()
+
+
 def test_it_goes_on_where_it_stopped():
     net, other = model_of(method(frozen=0.5)), model_of(method(frozen=0.5))
     for step in range(6):
@@ -84,6 +105,7 @@ def test_it_goes_on_where_it_stopped():
     assert other.teacher_temperature == net.teacher_temperature
     assert not other.encoder.head.held
     assert torch.equal(other.centre, net.centre)
+    assert torch.equal(other.encoder.head.deviation, net.encoder.head.deviation)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
