@@ -14,7 +14,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.methods.alice_config import AliceConfig
+from napari_ssl_seg.methods.alice_config import UNIT, AliceConfig
 from napari_ssl_seg.methods.base import Batch, Losses, Method, MethodConfig, Needs, Prepared, Pretext, View
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study import Study
     from napari_ssl_seg.training.events import Event
 
-UNIT = 16
-"""Voxels a side of a patch that is one token, of both networks."""
 SHAPING = ("decoder_width", "decoder_layers", "hidden", "features", "predictor")
 """Settings that decide which weights the model has, besides whether the weights of the two terms are 0."""
 

@@ -11,6 +11,8 @@ from napari_ssl_seg.anatomy.settings import MatcherSettings
 from napari_ssl_seg.methods.base import MethodConfig
 from napari_ssl_seg.pretext.augment import AugmentationSettings
 
+UNIT = 16
+"""Voxels a side of a patch that is one token, of both networks."""
 AUGMENTED = ("turn", "gamma", "gain", "shift", "noise", "blur", "chance")
 """Fields that are as in `AugmentationSettings`; Alice's views are neither cut out of the crop nor mirrored."""
 _BASIC: dict[str, Any] = {"basic": True}

@@ -5,8 +5,9 @@ target encoder). Encoder and decoder differ in width, so psi cannot be a copy of
 Here it is the decoder's first linear layer followed by phi, both as they follow: all of the target side is a moving average.
 
 The paper compares by "the cosine loss of BYOL and SimSiam" and shows no predictor, which both have. Measured on hippocampus
-scans (unetr small, slices, batches of 8, 60 steps at a rate of 0.0005): without one what the tokens ask for is alike
-everywhere after 20 steps (spread of S 0.004), with one it is not (0.36). So there is one unless ``predictor`` is off.
+scans (unetr small, slices, batches of 8, 40 steps at a rate of 0.0005): without one the tokens' spread is 0.06 and falls, and
+what they find in the alignment module is the same everywhere (0.003); with one 0.53 and 0.21. At the general rate of 0.005
+all collapses either way. So there is a predictor unless it is turned off.
 """
 
 from __future__ import annotations

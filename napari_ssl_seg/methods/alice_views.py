@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_ssl_seg.methods.alice_config import UNIT
 from napari_ssl_seg.methods.base import Pretext, View
 
 if TYPE_CHECKING:
@@ -94,7 +95,6 @@ def match_table(batch: Batch) -> dict[str, float]:
 
 def output_views(method: Alice, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
     """Restorations of both crops; attention of one visible token of the first, of student and target; the gauge."""
-    from napari_ssl_seg.methods.alice import UNIT
     from napari_ssl_seg.methods.mae_net import fold_patches
     from napari_ssl_seg.methods.restoration import restored_views
 
@@ -132,7 +132,6 @@ def output_views(method: Alice, model: nn.Module, pretext: Pretext) -> tuple[Vie
 def _attention_views(method: Alice, net: AliceNet, found: AliceOutput, pretext: Pretext) -> list[View]:
     """What one visible patch of the first crop attends to."""
     assert net.alignment is not None and found.student is not None and found.target is not None
-    from napari_ssl_seg.methods.alice import UNIT
     from napari_ssl_seg.pretext.masks import spread
 
     visible, shape = pretext.targets["visible"], tuple(pretext.inputs.shape[2:])
@@ -155,10 +154,11 @@ def _attention_views(method: Alice, net: AliceNet, found: AliceOutput, pretext: 
 
 
 def chosen_token(places: Tensor, grid: list[int], number: int) -> Tensor:
-    """Which of the visible tokens (B, n, dims) is shown: that of this number, or for -1 the one nearest the grid's middle."""
+    """Which of the visible tokens (B, n, dims) is shown: that of this number, or for -1 the one nearest the crop's middle voxel,
+    which lies in the slice that the inspector shows."""
     if number >= 0:
         return torch.full((len(places),), min(number, places.shape[1] - 1), dtype=torch.int64, device=places.device)
-    middle = torch.tensor([(parts - 1) / 2 for parts in grid], device=places.device)
+    middle = torch.tensor([(parts * UNIT // 2 + 0.5) / UNIT - 0.5 for parts in grid], device=places.device)
     return (places - middle).square().sum(dim=2).argmin(dim=1)
 
 

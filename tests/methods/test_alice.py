@@ -379,7 +379,7 @@ def test_the_attention_shown_is_that_of_the_patch_asked_for():
     assert chosen_token(places, [4, 4], 2).tolist() == [2, 2]
     assert chosen_token(places, [4, 4], 99).tolist() == [3, 3]
     nearest = chosen_token(places, [4, 4], -1)
-    distance = (places - 1.5).square().sum(dim=2)
+    distance = (places - 1.53125).square().sum(dim=2)
     assert torch.equal(distance.gather(1, nearest[:, None])[:, 0], distance.amin(dim=1))
     other = get_method("alice", QUICK | {"shown_token": 3})
     assert not torch.equal(
