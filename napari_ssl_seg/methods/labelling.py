@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 from napari_ssl_seg.methods.base import Losses, Method, MethodConfig, Prepared, Pretext, View
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from typing import Self
+    from collections.abc import Generator, Mapping, Sequence
+    from typing import Any, Self
 
     from torch import Tensor, nn
 
@@ -88,6 +88,9 @@ class Labelling(EncoderMethod):
     """A method whose `pretext` leaves the target ``label``, int64 (B,), one of `classes`."""
 
     patches_a_sample: ClassVar[int] = 1
+    # Relative location on slices of 9 hippocampus scans, 240 steps of 16: 0.36 of the sides named right at this rate, 0.22 at
+    # 0.005. Rotation is learnt at both.
+    training: ClassVar[Mapping[str, Any]] = {"learning_rate": 1e-3}
 
     @property
     @abstractmethod
