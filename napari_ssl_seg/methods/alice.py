@@ -185,6 +185,8 @@ class Alice(Method):
         net: AliceNet = model  # type: ignore[assignment]
         config, found = self.config, self.outputs(model, pretext)
         parts = self.terms(net, found, pretext)
+        if "matches_rejected" in pretext.stats:
+            net.count_pairs(int(pretext.stats["matches_accepted"]), int(pretext.stats["matches_rejected"]))
         weights = {
             "restoration": config.restoration_weight,
             "volume": config.volume_weight,
@@ -224,9 +226,11 @@ class Alice(Method):
         net.follow(ema_momentum(self.config.momentum, step / total))
 
     def remarks(self, model: nn.Module) -> tuple[str, ...]:
-        """That it has collapsed."""
+        """That it has collapsed; that most pairs found no match."""
         net: AliceNet = model  # type: ignore[assignment]
-        return net.gauge.remarks() if net.gauge is not None else ()
+        said = net.gauge.remarks() if net.gauge is not None else ()
+        unmatched = net.pairs_remark()
+        return said if unmatched is None else (*said, unmatched)
 
     def output_views(self, model: nn.Module, pretext: Pretext) -> tuple[View, ...]:
         """Restorations and errors of both crops, attention of the alignment module, and the gauge."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.alice_config import AliceConfig
     from napari_ssl_seg.networks.backbone import Backbone
+
+
+JUDGED_PAIRS = 50
+"""Of the beginning, by which it is judged whether scans can be matched."""
 
 
 class TokenHead(nn.Module):
@@ -150,6 +154,31 @@ class AliceNet(nn.Module):
             self.alignment = Alignment(backbone.token_features, config.features)
         self.volume_predictor = _predictor(config, bool(config.volume_weight))
         self.alignment_predictor = _predictor(config, bool(config.alignment_weight))
+
+        self.pairs = (0, 0)
+        """Matched and unmatched ones among the first."""
+
+    def count_pairs(self, matched: int, unmatched: int) -> None:
+        """Take note of a training step's pairs, until there were `JUDGED_PAIRS`."""
+        if self.training and sum(self.pairs) < JUDGED_PAIRS:
+            self.pairs = self.pairs[0] + matched, self.pairs[1] + unmatched
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"pairs": list(self.pairs)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        matched, unmatched = state["pairs"]
+        self.pairs = int(matched), int(unmatched)
+
+    def pairs_remark(self) -> str | None:
+        """A sentence where most of the first pairs found no match."""
+        matched, unmatched = self.pairs
+        if matched + unmatched < JUDGED_PAIRS or unmatched <= matched:
+            return None
+        return (
+            f"{unmatched} of the first {matched + unmatched} pairs of crops found no match that was accepted; the second crop"
+            " is then the matcher's best guess, so the scans may not show the same part of the body"
+        )
 
     def forward(self, crops: Tensor, visible: Tensor, whole: Tensor | None) -> AliceOutput:
         """Both crops of each pair at once.

@@ -1,45 +1,26 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from napari_ssl_seg.anatomy.matching import Match, SameFieldMatcher
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.methods import Batch, get_method
 from napari_ssl_seg.methods.alice_losses import across_scans, both_crops, cosine_distance
 from napari_ssl_seg.methods.alice_net import AliceOutput, Alignment, attend
-from napari_ssl_seg.methods.alice_views import chosen_token
-from napari_ssl_seg.methods.base import Prepared, Pretext
+from napari_ssl_seg.methods.base import Pretext
 from napari_ssl_seg.methods.mae_net import fold_patches
 from napari_ssl_seg.methods.mod_losses import ema_momentum
 from napari_ssl_seg.methods.variants import expand_ablations, get_variant
 from napari_ssl_seg.networks import NetworkSpec, build_network
-from napari_ssl_seg.pretext import batch_at, generator_for, sample_batch
+from napari_ssl_seg.pretext import batch_at, generator_for
 from napari_ssl_seg.training.optimisation import make_optimizer
 from napari_ssl_seg.training.settings import PretrainSettings, make_settings
 from tests.methods.fakes import small_study
+from tests.methods.small_alice import QUICK, SHAPES, built, made
 
-QUICK = {"hidden": 32, "features": 16, "decoder_width": 48, "decoder_layers": 1}
-SHAPES = [("unetr", (48, 32)), ("unetr", (16, 32, 32)), ("swin_unetr", (64, 32)), ("swin_unetr", (32, 32, 64))]
 PARTNERED = ("whole", "visible", "mask", "image", "mean", "deviation")
-
-
-def made(name: str = "unetr", patch: tuple[int, ...] = (48, 32), size: int = 2, channels: int = 1, **settings):
-    """Method, spec, batch and pretext."""
-    spec = NetworkSpec(name=name, dims=len(patch), in_channels=channels, patch=patch)
-    method = get_method("alice", QUICK | settings).on_network(spec)
-    study = small_study(channels=channels)
-    prepared = Prepared(method, matcher=SameFieldMatcher(study))
-    batch = sample_batch(study, list(study.scans), spec, method.needs, size, 0, 0, prepared=prepared)
-    return method, spec, batch, method.pretext(batch, generator_for(0, 0))
-
-
-def built(method, spec, seed: int = 0):
-    torch.manual_seed(seed)
-    return method.build(build_network(spec)).eval()
 
 
 def swapped(pretext: Pretext) -> Pretext:
@@ -344,69 +325,3 @@ def test_a_crop_of_nothing_but_padding_gives_finite_losses():
     flat = replace(batch, partner=torch.full_like(batch.partner, -1.0))
     losses = method.loss(built(method, spec), method.pretext(flat, generator_for(0, 0)))
     assert torch.isfinite(losses.total)
-
-
-# -- what is shown ---------------------------------------------------------------------------------------------------------
-def test_matches_are_counted_and_told():
-    method, _, batch, pretext = made()
-    assert pretext.stats["matches_accepted"] == 2 and pretext.stats["matches_rejected"] == 0
-    assert "match_score" not in pretext.stats  # the same field of view has none
-    matches = (
-        Match((1.0, 2.0, 3.0), 0.5, 4.0, "embedding", accepted=True),
-        Match((1.0, 2.0, 3.0), 0.7, math.nan, "affine", accepted=False, reason="too far"),
-    )
-    stats = method.pretext(replace(batch, matches=matches, draws=(3, 100)), generator_for(0, 0)).stats
-    assert (stats["matches_accepted"], stats["matches_rejected"], stats["points_tried"]) == (1, 1, 103)
-    assert stats["match_score"] == pytest.approx(0.6) and stats["cycle_error_mm"] == 4.0
-    rejected = replace(batch, matches=matches[::-1], draws=(100, 3))
-    views = {view.name: view.data for view in method.pretext(rejected, generator_for(0, 0)).views}
-    table = views["match"]
-    assert table["by affine"] == 1 and table["accepted"] == 0 and table["rejected: too far"] == 1
-    assert table["score"] == 0.7 and "cycle error (mm)" not in table and table["points tried"] == 100
-    assert table["z of the point"] == batch.points[0][0] and table["x of the match"] == batch.partner_points[0][2]
-
-
-def test_the_attention_shown_is_that_of_the_patch_asked_for():
-    method, spec, _, pretext = made("unetr", (64, 64))
-    model = built(method, spec)
-    views = {view.name: view.data for view in method.output_views(model, pretext)}
-    for name in ("attention", "target_attention"):
-        assert views[name].shape == (2, 1, 64, 64)
-        assert torch.allclose(views[name].sum(dim=(1, 2, 3)) / 256, torch.ones(2), atol=1e-4)
-    top, left = (int(value) // 16 for value in views["asked"][0, 0, :2])
-    assert top * 4 + left in pretext.targets["visible"][0].tolist()
-    places = torch.stack(torch.unravel_index(pretext.targets["visible"], (4, 4)), dim=2)
-    assert chosen_token(places, [4, 4], 2).tolist() == [2, 2]
-    assert chosen_token(places, [4, 4], 99).tolist() == [3, 3]
-    nearest = chosen_token(places, [4, 4], -1)
-    distance = (places - 1.53125).square().sum(dim=2)
-    assert torch.equal(distance.gather(1, nearest[:, None])[:, 0], distance.amin(dim=1))
-    other = get_method("alice", QUICK | {"shown_token": 3})
-    assert not torch.equal(
-        {view.name: view.data for view in other.output_views(model, pretext)}["asked"], views["asked"]
-    )
-
-
-def test_a_sample_is_shown_with_the_settings_asked_for_on_a_model_of_others():
-    trained = get_variant("alice:mae", QUICK)
-    asked = get_method("alice", {"mask_ratio": 0.5})
-    fitted = asked.fitted_to(trained)
-    assert fitted.config.mask_ratio == 0.5 and fitted.config.hidden == 32
-    assert fitted.config.volume_weight == fitted.config.alignment_weight == 0
-    same = get_method("alice", {"volume_weight": 3.0}).fitted_to(get_method("alice"))
-    assert same.config.volume_weight == 3.0
-
-
-def test_a_collapse_is_remarked():
-    method, spec, _, pretext = made(size=1)
-    model = built(method, spec).train()
-    with torch.no_grad():
-        model.head.mlp[-1].weight.zero_()
-        model.head.mlp[-1].bias.fill_(1.0)
-    method.loss(model, pretext)
-    assert method.remarks(model) == ()
-    summaries = method.outputs(model, pretext).student.mean(dim=1)
-    for _ in range(150):
-        model.gauge.observe(summaries)
-    (remark,) = method.remarks(model)
-    assert "Alice has collapsed" in remark
