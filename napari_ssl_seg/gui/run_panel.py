@@ -38,7 +38,7 @@ class RunPanel(QWidget):
     Signals
     -------
     asked(action name, run id)
-        pause, resume, stop, or preview: open the scan that the live preview is of.
+        pause, resume, stop; preview: open the scan that the live preview is of; map: of the run's embedding.
     """
 
     asked = Signal(str, str)
@@ -71,6 +71,10 @@ class RunPanel(QWidget):
         self.preview.setToolTip("What the network makes of a slice, drawn again as it trains")
         self.preview.clicked.connect(lambda: self._ask("preview"))
         mark(self.preview, "quiet")
+        self.map = QPushButton("Map of its embedding")
+        self.map.setToolTip("A dot for each slice, near those that the encoder takes for alike; a click opens the slice")
+        self.map.clicked.connect(lambda: self._ask("map"))
+        mark(self.map, "quiet")
         buttons = QHBoxLayout()
         buttons.addWidget(self.name, 1)
         buttons.addWidget(self.pause)
@@ -98,6 +102,7 @@ class RunPanel(QWidget):
         layout.addWidget(self.error)
         layout.addWidget(self.weights)
         layout.addWidget(self.preview, 0, Qt.AlignmentFlag.AlignLeft)
+        layout.addWidget(self.map, 0, Qt.AlignmentFlag.AlignLeft)
         layout.addWidget(self.tabs)
         self.show_run(None, "")
 
@@ -133,6 +138,7 @@ class RunPanel(QWidget):
         shown = str(run.preview.data.get("case", "")) if run.preview is not None and active else ""
         self.preview.setVisible(bool(shown) and shown != case_id)
         self.preview.setText(f"Watch it learn on {shown}")
+        self.map.setVisible(not active and run.run.weights_path.is_file())
         self._fill_log(run)
 
     def _fill_log(self, run: RunProgress) -> None:

@@ -337,6 +337,7 @@ class TrainTab(QWidget):
             RunAction("pause", "Pause", state == "running"),
             RunAction("stop", "Stop", active and state != "stopping"),
             RunAction("duplicate", "Train again with the same settings"),
+            RunAction("map", "Map of its embedding", self.queue.get(run_id).run.weights_path.is_file()),
             RunAction("reveal", "Show its folder"),
             RunAction("delete", "Delete …", not active),
         ]
@@ -350,6 +351,8 @@ class TrainTab(QWidget):
                 QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.queue.get(run_id).run.folder)))
             elif name == "preview":
                 self._open_preview(run_id)
+            elif name == "map":
+                self._open_map(run_id)
             elif name == "duplicate":
                 self._duplicate(run_id)
             elif name == "delete":
@@ -368,6 +371,11 @@ class TrainTab(QWidget):
         if event is not None:
             self._workbench.open_case(str(event.data.get("case")))
             self._workbench.set_slice(int(event.data.get("index") or 0))
+
+    def _open_map(self, run_id: str) -> None:
+        from napari_ssl_seg.gui.embedding_map import show_map
+
+        show_map(self._workbench, self._viewer, run_id, self.queue.get(run_id).title)
 
     def _duplicate(self, run_id: str) -> None:
         from napari_ssl_seg.training.runs import Run
