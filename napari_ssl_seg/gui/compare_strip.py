@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MARKED = 5
 """So many of the worst slices are marked on the axis."""
+LEAST_LINES = 8
+"""Height of the tables and boxes, in lines of text."""
 
 
 class CompareStrip(QWidget):
@@ -57,6 +59,10 @@ class CompareStrip(QWidget):
             self.tabs.addTab(name)
         self.tabs.currentChanged.connect(heads.setCurrentIndex)
         self.tabs.currentChanged.connect(pages.setCurrentIndex)
+        # A table or boxes of three lines are of no use; the curve is, on a low screen.
+        self.tabs.currentChanged.connect(
+            lambda page: pages.setMinimumHeight(LEAST_LINES * self.fontMetrics().height() if page else 0)
+        )
         self.tabs.setDrawBase(False)
         self.tabs.setUsesScrollButtons(False)
         for asker in (self.boxes, self.cases):

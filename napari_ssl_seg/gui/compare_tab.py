@@ -28,7 +28,6 @@ from napari_ssl_seg.workbench.slice_numbers import SliceNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from napari.components import ViewerModel
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 FIRST_TICKED = 3
 """So many of the latest runs are ticked when nothing was chosen yet."""
-BLINK_MILLISECONDS, RESIZED_MILLISECONDS, RESTED_MILLISECONDS = 800, 150, 500
+BLINK_MILLISECONDS, RESIZED_MILLISECONDS, RESTED_MILLISECONDS, FOLLOW_MILLISECONDS = 800, 150, 500, 100
 
 
 class CompareTab(QWidget):
@@ -68,6 +67,7 @@ class CompareTab(QWidget):
         self._blink = self._timer(self.view.step_blink, BLINK_MILLISECONDS, single=False)
         self._settle = self._timer(self._visibility_changed, 0)
         self._resized = self._timer(self.view.fit, RESIZED_MILLISECONDS)
+        self._follow = self._timer(self._follow_slice, FOLLOW_MILLISECONDS)
         self._rested = self._timer(self._score_painted, RESTED_MILLISECONDS)
         self.strip_dock = StripDock(self, self.strip, "Comparison", viewer, lambda: workbench.study is not None)
         self.setAcceptDrops(True)
@@ -80,7 +80,7 @@ class CompareTab(QWidget):
                 "G": self.toggle_grid,
                 "H": self.blink,
                 "W": self.controls.outlines.toggle,
-                "Q": self.order.toggle_flag,
+                "Q": self._flag,
             },
         )
         self._theme_changed()
@@ -108,7 +108,7 @@ class CompareTab(QWidget):
         work.failed.connect(self._failed)
         work.busy.connect(self._busy)
         self.list.ticked.connect(self._ticked)
-        self.case_choice.edited.connect(self._case_chosen)
+        self.case_choice.edited.connect(lambda: self.case_choice.value() and bench.open_case(self.case_choice.value()))
         self.controls.changed.connect(self._controls_changed)
         self.order.asked.connect(self.go_to)
         self.order.noted.connect(lambda index, note: self._notes.write(self._case, index, note))
@@ -180,10 +180,6 @@ class CompareTab(QWidget):
         self.case_choice.blockSignals(False)
         self.strip.set_case(case_id)
         self._request()
-
-    def _case_chosen(self) -> None:
-        if self.case_choice.value():
-            self._workbench.open_case(self.case_choice.value())
 
     # -- being in front -------------------------------------------------------------------------------------------
     def showEvent(self, event: Any) -> None:
@@ -343,10 +339,21 @@ class CompareTab(QWidget):
             self.strip.plot.set_cursor(None)
             self.order.set_slice(None)
             return
-        index = self._slider.here(case)
-        self.strip.plot.set_cursor(float(index))
-        self.order.set_slice(index)
-        self.view.set_slice(index)
+        self.view.set_slice(self._slider.here(case))
+        if not self._follow.isActive():  # drawing the curve costs as much as the move itself
+            self._follow_slice()
+            self._follow.start()
+
+    def _follow_slice(self) -> None:
+        """What follows a slider in motion ten times a second: the curve's cursor, and whose flag and note are shown."""
+        if self._case is not None and self._active:
+            index = self._slider.here(self._case)
+            self.strip.plot.set_cursor(float(index))
+            self.order.set_slice(index)
+
+    def _flag(self) -> None:
+        self._follow_slice()
+        self.order.toggle_flag()
 
     def _order_changed(self, _event: Any = None) -> None:
         if self._case is not None and self._slider.axis != self._case.axis:
@@ -388,7 +395,3 @@ class CompareTab(QWidget):
         if self._case is not None:
             self.painting.forget()
             self.comparison.forget_edits(self._case.case_id)
-
-    def add_folder(self, folder: str | Path) -> None:
-        """Compare predictions that were made elsewhere."""
-        self.add_button.add_folder(folder)

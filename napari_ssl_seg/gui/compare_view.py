@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 GROUP = "compare"
 LINES = 3
 """Of the words in a cell: name, slice, volume."""
+STACKED = 1.4
+"""Lines that each line takes where those of all cells stand over each other."""
 USUAL = "Dice 0.000  ASSD 00.00 mm"
 
 
@@ -297,7 +299,9 @@ class CompareView:
             grid.stride, grid.shape, grid.spacing = len(self._layers[0].all) if self._layers else 1, (rows, columns), 4
         grid.enabled = side_by_side
         self._room = width / columns - 2 * PADDING
-        lines = len(self._layers) if over else LINES if letters().width(USUAL) <= self._room else LINES + 2
+        lines = (
+            round(STACKED * len(self._layers)) if over else LINES if letters().width(USUAL) <= self._room else LINES + 2
+        )
         arranged = (self._mode, rows, columns, lines, tuple(id(group.image) for group in self._layers))
         if arranged != self._arranged:
             if reset and (self._arranged is None or arranged[:4] != self._arranged[:4]):

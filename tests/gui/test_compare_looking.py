@@ -87,7 +87,7 @@ def test_keys_arrange_outline_blink_step_and_flag(window, qtbot, tmp_path):
     assert kept == {first: SliceNote(True, "leaks into the wall, jk")}
     assert "leaks" in tab.order.list.item(0).text()
     tab.go_to(second)
-    assert not tab.order.flag.isChecked() and tab.order.note.text() == ""
+    qtbot.waitUntil(lambda: not tab.order.flag.isChecked() and tab.order.note.text() == "", timeout=5000)
     tab.order.order.set_value("noted")
     assert tab.order.slices == [first]
     bench.open_case("case_2")

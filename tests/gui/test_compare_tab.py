@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_ssl_seg.gui import compare_tab as module
 from napari_ssl_seg.gui import predict_bar
@@ -84,7 +85,7 @@ def test_cells_captions_curve_and_slices(window, qtbot):
     # the curve's cursor and clicks are tied to the slider
     assert [line.name for line in tab.strip.plot.lines] == ["scratch", "pretrained"]
     viewer.dims.set_current_step(0, 3)
-    assert tab.strip.plot.cursor == 3
+    qtbot.waitUntil(lambda: tab.strip.plot.cursor == 3, timeout=5000)
     qtbot.waitUntil(lambda: tab.strip.plot.drawings > 0, timeout=20_000)
     tab.strip.plot.click(5.2)
     assert viewer.dims.current_step[0] == 5
@@ -168,7 +169,7 @@ def test_ticks_table_missing_predictions_and_files(window, study, qtbot, monkeyp
     monkeypatch.setattr(tab.export, "ask_path", lambda _name: target)
     tab.export.export_slices()
     assert target.read_text().startswith("run,title,case,axis,slice,label,dice,assd,note")
-    tab.add_folder(tmp_path)
+    tab.add_button.add_folder(tmp_path)
     assert tab.said[-1][0] == "error" and "name of a case" in tab.said[-1][1]
 
     # ticks choose the methods and the table has them all
@@ -178,7 +179,7 @@ def test_ticks_table_missing_predictions_and_files(window, study, qtbot, monkeyp
     assert {row[0] for row in rows} == {"scratch", "pretrained"}
     assert next(row for row in rows if row[0] == "pretrained")[3].startswith("1.000")
     first = tab.comparison.entries[0]
-    tab.list.topLevelItem(1).setCheckState(0, module.Qt.CheckState.Unchecked)
+    tab.list.topLevelItem(1).setCheckState(0, Qt.CheckState.Unchecked)
     assert [entry.key for entry in tab.comparison.chosen] == [first.key] == list(bench.shown_runs)
     qtbot.waitUntil(lambda: tab.view.titles == ["reference", "scratch"], timeout=20_000)
     bench.show_runs([entry.key for entry in tab.comparison.entries])
