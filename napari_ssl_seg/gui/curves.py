@@ -184,7 +184,6 @@ class CurvePlot(QWidget):
             self._show_legend()
             if self._canvas is not None:
                 self._place_cursor()
-                self._canvas.update()
 
     def set_marks(self, values: np.ndarray) -> None:
         """Short ticks on the lower axis: places worth a look."""
@@ -246,6 +245,7 @@ class CurvePlot(QWidget):
             return
         self._canvas.native.setVisible(has_lines)
         if not has_lines:
+            self._cursor_line.hide()
             self._left.set_ticks([], Scale(0, 1, 0, 1))
             self._below.set_ticks([], Scale(0, 1, 0, 1))
             return
@@ -264,13 +264,16 @@ class CurvePlot(QWidget):
         options = {"connect": "segments", "parent": self._canvas.scene, "antialias": False}
         self._grid_visual = scene.Line(nothing, color=self._colors.grid, width=1, **options)
         self._line_visual = scene.Line(nothing, color="white", width=2, **options)
-        self._cursor_visual = scene.Line(nothing, color=self._colors.cursor, width=1, **options)
-        for order, visual in enumerate((self._grid_visual, self._cursor_visual, self._line_visual)):
+        for order, visual in enumerate((self._grid_visual, self._line_visual)):
             visual.order = order
         self._canvas.events.mouse_press.connect(self._on_mouse)
         self._canvas.events.mouse_move.connect(self._on_mouse)
         self._canvas.events.resize.connect(lambda _event: self.refresh())
         self._holder.layout().addWidget(self._canvas.native)
+        # Not a part of the scene: the lines would be drawn again with every move of a slider.
+        self._cursor_line = QWidget(self._holder)
+        self._cursor_line.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._cursor_line.setAutoFillBackground(True)
 
     def _place(self) -> None:
         lines = [(line, *thin(np.asarray(line.x, float), np.asarray(line.y, float))) for line in self._lines]
@@ -314,11 +317,16 @@ class CurvePlot(QWidget):
         self._place_cursor()
 
     def _place_cursor(self) -> None:
-        self._cursor_visual.visible = self._cursor is not None
+        line = self._cursor_line
         if self._cursor is not None:
-            x = float(self._x_scale.pixels(np.array([self._cursor]))[0])
-            points = np.array([[x, 0.0], [x, float(self._canvas.size[1])]])
-            _set(self._cursor_visual, points, np.tile(_rgba(self._colors.cursor), (2, 1)))
+            palette = line.palette()
+            palette.setColor(palette.ColorRole.Window, QColor(self._colors.cursor))
+            line.setPalette(palette)
+            frame = self._canvas.native.geometry()
+            x = frame.x() + round(float(self._x_scale.pixels(np.array([self._cursor]))[0]))
+            line.setGeometry(x, frame.y(), 1, frame.height())
+            line.raise_()
+        line.setVisible(self._cursor is not None and any(item.x.size for item in self._lines))
 
     def _on_mouse(self, event: object) -> None:
         if getattr(event, "button", None) == 1:
