@@ -216,7 +216,7 @@ def test_delete_and_duplicate(tab, study, qtbot, monkeypatch, training):
     assert not run.folder.exists() and len(tab.queue.runs) == 1
     names = {action.name: action.enabled for action in tab.list.actions(tab.queue.runs[0].id)}
     assert names == {
-        "resume": False, "pause": False, "stop": False, "duplicate": True, "map": False, "reveal": True, "delete": True,
+        "resume": False, "pause": False, "stop": False, "duplicate": True, "map": True, "reveal": True, "delete": True,
     }  # fmt: skip
 
 
