@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class PatchEncoder(nn.Module):
     """One vector for each patch: means over space of the encoder's coarsest map, or of all of its maps side by side.
 
-    As in `contrast.PooledEncoder`, with instance norm it is one mean for each half of each axis.
+    With instance norm it is one mean for each half of each axis (`contrast.pooled_parts`).
 
     Parameters
     ----------
