@@ -190,6 +190,18 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--targets", nargs="+", metavar="NAME=VALUES|FILE", help="as for create; with --pred and --ref"
     )
+    evaluate.add_argument(
+        "--lesions",
+        nargs="+",
+        type=int,
+        metavar="LABEL",
+        help="labels whose connected parts are lesions: count those, too",
+    )
+    evaluate.add_argument(
+        "--resample",
+        action="store_true",
+        help="bring predictions on another grid to the reference's, instead of refusing",
+    )
 
     embed = verb("embed", "embedding:embed", "Vectors of slices or patches by a run's encoder, and a map of them.")
     embed.add_argument("study")

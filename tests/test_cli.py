@@ -224,3 +224,25 @@ def test_the_contract_on_real_scans(real_data: Path, tmp_path: Path, capsys: pyt
     tuned = call(capsys, "finetune", study, "--init", pretrained["run"], "--cases", "2", "--iterations", "5")
     assert len(call(capsys, "predict", study, "--run", tuned["run"])["predictions"]) == 3
     assert call(capsys, "evaluate", study, "--run", tuned["run"])["rows"] == 6
+
+
+def test_lesions_are_counted_and_other_grids_resampled_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = np.zeros((12, 12, 12), np.uint8)
+    reference[1:4, 1:4, 1:4] = reference[8:10, 8:10, 8:10] = 1
+    predicted = np.zeros((6, 6, 6), np.uint8)  # half the resolution, and the small lesion is missed
+    predicted[0:2, 0:2, 0:2] = 1
+    for name, voxels, spacing in (("ref", reference, 1.0), ("pred", predicted, 2.0)):
+        (tmp_path / name).mkdir()
+        affine = np.diag([spacing, spacing, spacing, 1.0])
+        affine[:3, 3] = (spacing - 1) / 2  # the same corner
+        nibabel.Nifti1Image(voxels, affine).to_filename(tmp_path / name / "a.nii.gz")
+    folders = ["evaluate", "--pred", tmp_path / "pred", "--ref", tmp_path / "ref", "--lesions", 1]
+    assert main([str(part) for part in folders]) == 2
+    assert "does not lie on the grid" in capsys.readouterr().err
+    table = tmp_path / "scores.csv"
+    call(capsys, *folders, "--resample", "--csv", table)
+    (row,) = csv.DictReader(table.open())
+    assert (row["lesions_detected"], row["lesions_missed"]) == ("1.0", "1.0")
+    assert "resampled" in row["note"]

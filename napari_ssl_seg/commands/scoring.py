@@ -54,6 +54,8 @@ def evaluate(
     ref: str | None,
     csv: str | None,
     targets: list[str] | None = None,
+    lesions: list[int] | None = None,
+    resample: bool = False,
 ) -> dict[str, Any]:
     """Score the predictions of runs, or of two folders."""
     from napari_ssl_seg import evaluation
@@ -65,13 +67,14 @@ def evaluate(
         raise UserError("evaluate takes either a STUDY or both --pred DIR and --ref DIR")
     if targets and study is not None:
         raise UserError("--targets goes with --pred and --ref; a study has its own")
+    more: dict[str, Any] = {"lesions": tuple(lesions or ()), "resample": resample}
     if study is not None:
         opened = Study.open(study)
         chosen = [opened.run(name) for name in runs] if runs else None
-        table = follow(evaluation.evaluate(opened, chosen, split=split))
+        table = follow(evaluation.evaluate(opened, chosen, split=split, **more))
     else:
         assert pred is not None and ref is not None
-        table = follow(evaluation.evaluate_folders(pred, ref, targets=parse_targets(targets)))
+        table = follow(evaluation.evaluate_folders(pred, ref, targets=parse_targets(targets), **more))
     if csv is not None:
         table.to_csv(csv)
     return {"rows": len(table.rows), "csv": csv, "summary": summary_rows(table)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.evaluation.charts import method_color
 from napari_ssl_seg.evaluation.collecting import unique_titles
+from napari_ssl_seg.evaluation.many import compare_many
 from napari_ssl_seg.evaluation.metrics import FALSE_ALARM, MISSED, TABLE_METRICS
 from napari_ssl_seg.evaluation.statistics import LEVEL, compare_paired, holm, p_text
 from napari_ssl_seg.evaluation.tables import AVERAGE
@@ -66,8 +67,10 @@ def test_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> 
             for number in (
                 escape(titles[baselines[run]]),
                 _signed(test.difference),
+                _interval(test.interval),
                 _number(test.sd),
                 _signed(test.effect),
+                _signed(test.rank_biserial),
                 _p(test.t_p),
                 _p(corrected),
                 _p(test.wilcoxon_p),
@@ -76,8 +79,16 @@ def test_table(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> 
         lines.append(f'<tr>{_method(titles[run], order[run])}{cells}<td class="words">{escape(test.text)}</td></tr>')
     unit = f" in {info.unit}" if info.unit else ""
     caption = f"{info.title}{unit}: average over classes, paired by case"
-    columns = ["against", "difference", "sd", "effect (d)", "t-test p", "p after Holm", "Wilcoxon p", ""]
-    return _table(caption, "<th>Method</th>" + "".join(f"<th>{name}</th>" for name in columns), lines)
+    columns = ["against", "difference", "95 % interval", "sd", "effect (d)", "rank-biserial"]
+    columns += ["t-test p", "p after Holm", "Wilcoxon p", ""]
+    many = ""
+    if len(table.runs) > 2:
+        found = compare_many({titles[run]: table.by_case(metric, run) for run in table.runs})
+        order_text = ", ".join(f"{name} {rank:.2f}" for name, rank in sorted(found.mean_ranks.items(), key=_by_rank))
+        many = (
+            f"<p>All methods at once: {escape(found.text)}. Mean ranks (1 = smallest value): {escape(order_text)}.</p>"
+        )
+    return _table(caption, "<th>Method</th>" + "".join(f"<th>{name}</th>" for name in columns), lines) + many
 
 
 def daggers(table: ScoreTable, metric: str, baselines: Mapping[str, str]) -> set[tuple[str, int | None]]:
@@ -174,6 +185,15 @@ def _number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _by_rank(item: tuple[str, float]) -> float:
+    return item[1]
+
+
+def _interval(limits: tuple[float, float]) -> str:
+    low, high = limits
+    return f"{_signed(low)} to {_signed(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
 
 
 def _p(value: float) -> str:
