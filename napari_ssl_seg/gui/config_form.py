@@ -85,6 +85,7 @@ class ConfigForm(QWidget):
         self._sliders: dict[str, NumberSlider] = {}
         self._with_sliders = sliders
         self._given: dict[str, Any] = {}
+        self._usual: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
         self._meanings: dict[str, dict[Any, Any]] = {}
         self._filling = False
@@ -115,7 +116,7 @@ class ConfigForm(QWidget):
             self._body.hide()
             self._body.deleteLater()
         self._model = model
-        self._given, self._others, self._meanings = {}, {}, {}
+        self._given, self._usual, self._others, self._meanings = {}, {}, {}, {}
         names = [name for name in (only or model.model_fields) if name in model.model_fields and name not in hide]
         shown = (
             set(basic)
@@ -230,10 +231,18 @@ class ConfigForm(QWidget):
         return self._sliders.get(name)
 
     def defaults(self) -> dict[str, Any]:
-        """The model's own values."""
+        """The model's own values, and those of `set_usual` in their place."""
         assert self._model is not None
         found = {name: info.get_default(call_default_factory=True) for name, info in self._model.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not PydanticUndefined}
+        return {name: value for name, value in found.items() if value is not PydanticUndefined} | self._usual
+
+    def set_usual(self, values: Mapping[str, Any]) -> None:
+        """Take these for defaults in place of the model's own, where nothing else was chosen; the earlier ones no more."""
+        before, shown = self.defaults(), self.values()
+        self._usual = dict(values)
+        now = self.defaults()
+        untouched = {name for name, value in shown.items() if value == before.get(name, PydanticUndefined)}
+        self.set_values({name: now[name] for name in untouched if name in now})
 
     def values(self) -> dict[str, Any]:
         """What the inputs show, by field; not checked."""

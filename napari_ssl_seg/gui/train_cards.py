@@ -233,6 +233,7 @@ class PretrainCard(Card):
             self.method.setToolTip(method.paper)
             fields = tuple(method.Config.model_fields)
             self.method_form.set_model(method.Config, basic=fields, hide=joint_only(method.Config))
+            self.train_form.set_usual(method.training)
             if self._dims:
                 self._offer_networks()
         self.edited.emit()

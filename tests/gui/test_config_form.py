@@ -207,3 +207,17 @@ def test_numbers_are_as_given_though_they_are_shown_rounded(sourced: ConfigForm)
     assert sourced.values()["share"] == 512 / 1500
     sourced.field("share").setValue(0.25)
     assert sourced.values()["share"] == 0.25
+
+
+def test_other_usual_values_stand_where_nothing_was_chosen(sourced: ConfigForm) -> None:
+    sourced.set_usual({"scale": 7.0, "steps": 9})
+    assert sourced.values()["scale"] == 7.0
+    assert "scale" not in sourced.changed_values()
+    sourced.field("scale").set_value(3.0)
+    assert sourced.changed_values()["scale"] == 3.0
+    sourced.set_usual({})
+    assert sourced.values()["scale"] == 3.0, "what was chosen stays"
+    assert sourced.values()["steps"] == Sourced.model_fields["steps"].default
+    sourced.set_usual({"scale": 7.0})
+    sourced.reset()
+    assert sourced.values()["scale"] == 7.0
