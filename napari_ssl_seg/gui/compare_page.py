@@ -32,6 +32,7 @@ class ComparePage(QWidget):
 
     def __init__(self, workbench: Workbench, comparison: Comparison, viewer: ViewerModel) -> None:
         super().__init__()
+        self._workbench = workbench
         self.empty, self.status = QLabel(), QLabel()
         for label in (self.empty, self.status):
             label.setWordWrap(True)
@@ -76,6 +77,11 @@ class ComparePage(QWidget):
         self.body.setVisible(has_study)
         for widget in (self.list, self.controls, self.order):
             widget.setVisible(has_methods)
+
+    def open_chosen(self) -> None:
+        """Open the scan that was chosen."""
+        if self.case_choice.value():
+            self._workbench.open_case(self.case_choice.value())
 
     def say(self, text: str) -> None:
         """One sentence below the controls; an empty one hides it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -36,6 +36,7 @@ ORDERS = [
     ("with a flag or note", NOTED),
 ]
 FLAG = "⚑"
+LEAST_LINES = 5
 
 
 class SliceOrder(QWidget):
@@ -75,8 +76,7 @@ class SliceOrder(QWidget):
         self.forward.setToolTip("The next slice in this list (J)")
         self.back.clicked.connect(lambda: self.step(-1))
         self.forward.clicked.connect(lambda: self.step(1))
-        self.list = QListWidget()
-        self.list.setMinimumHeight(90)
+        self.list = _ShortList()
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setAccessibleName("Slices to look at")
@@ -227,3 +227,13 @@ class SliceOrder(QWidget):
             better = case.methods[pair[0] if sign * apart > 0 else pair[1]].entry.title
             rows.append((index, f"slice {index} · {word} {abs(apart):.{digits}f}{unit} · {better} is better"))
         return rows
+
+
+class _ShortList(QListWidget):
+    """Asks for a few lines and takes what there is: what stands below it is to be seen without scrolling."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), LEAST_LINES * self.fontMetrics().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()

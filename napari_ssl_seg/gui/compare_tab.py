@@ -108,7 +108,7 @@ class CompareTab(QWidget):
         work.failed.connect(self._failed)
         work.busy.connect(self._busy)
         self.list.ticked.connect(self._ticked)
-        self.case_choice.edited.connect(lambda: self.case_choice.value() and bench.open_case(self.case_choice.value()))
+        self.case_choice.edited.connect(self.page.open_chosen)
         self.controls.changed.connect(self._controls_changed)
         self.order.asked.connect(self.go_to)
         self.order.noted.connect(lambda index, note: self._notes.write(self._case, index, note))

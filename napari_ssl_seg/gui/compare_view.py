@@ -80,6 +80,7 @@ class CompareView:
         self._room = 1.0
         self._syncing = False
         self._arranged: tuple[Any, ...] | None = None
+        self._camera: tuple[Any, ...] | None = None
         self._placed: WeakKeyDictionary[Layer, tuple[Any, ...]] = WeakKeyDictionary()
         self._coloured: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
 
@@ -276,7 +277,13 @@ class CompareView:
     def fit(self) -> None:
         """The canvas has another size: arrange the cells and write the words as they have room now."""
         if self._layers:
+            if self._camera == self._camera_now():  # nobody has moved it since
+                self._arranged = None
             self._arrange()
+
+    def _camera_now(self) -> tuple[Any, ...]:
+        camera = self._viewer.scene.camera  # type: ignore[attr-defined]
+        return (round(float(camera.zoom), 6), *(round(float(part), 6) for part in camera.center))
 
     def _turns(self) -> list[int]:
         """The cells that blink, in their order."""
@@ -354,6 +361,7 @@ class CompareView:
         camera.zoom = fitting_zoom(view, self._image_size(), text)
         z, y, x = camera.center
         camera.center = (z, y - text / 2 / camera.zoom, x)
+        self._camera = self._camera_now()
 
 
 def _placement(case: CaseComparison) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from napari_ssl_seg.gui.run_list import ID_ROLE, swatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEAST = 4
-"""Rows that are seen at least."""
+LEAST, MOST = 4, 12
+"""Rows that there is room for."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class MethodList(QTreeWidget):
             for column in (1, 2):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._filling = False
+        # No taller than what it holds: the room below belongs to the slices.
+        self.setMaximumHeight(rows_high(self, max(LEAST, min(MOST, len(rows)))))
 
     def _items(self) -> list[QTreeWidgetItem]:
         return [self.topLevelItem(index) for index in range(self.topLevelItemCount())]
