@@ -39,6 +39,7 @@ class Sim:
     paper: ClassVar[str] = "Xie et al., CVPR 2022"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     networks: ClassVar[tuple[str, ...]] = ()
+    training: ClassVar[dict[str, float]] = {}
     Config: ClassVar[type[MethodConfig]] = SimConfig
 
 
