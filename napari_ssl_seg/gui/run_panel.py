@@ -72,7 +72,9 @@ class RunPanel(QWidget):
         self.preview.clicked.connect(lambda: self._ask("preview"))
         mark(self.preview, "quiet")
         self.map = QPushButton("Map of its embedding")
-        self.map.setToolTip("A dot for each slice, near those that the encoder takes for alike; a click opens the slice")
+        self.map.setToolTip(
+            "A dot for each slice, near those that the encoder takes for alike; a click opens the slice"
+        )
         self.map.clicked.connect(lambda: self._ask("map"))
         mark(self.map, "quiet")
         buttons = QHBoxLayout()
