@@ -75,7 +75,7 @@ def cells_of(case: CaseComparison, numbers: SliceNumbers, extras: Mapping[str, n
         )
     for entry, words in [
         *((entry, "not predicted yet") for entry in case.missing),
-        *((entry, "does not fit this scan") for entry, _ in case.refused),
+        *((entry, "another grid") for entry, _ in case.refused),
     ]:
         words = f"{entry.title}\n{words}"
         cells.append(Cell(entry.key, entry.title, entry.color, None, None, lambda _i, words=words: words, _none))  # type: ignore[misc]

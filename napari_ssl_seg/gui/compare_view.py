@@ -170,6 +170,8 @@ class CompareView:
             if overlay is None:
                 return
             text = group.cell.text(index)
+            if letters().width(USUAL) > self._room:  # narrow: name, Dice and ASSD take the three lines
+                text = "\n".join(text.split("\n")[: LINES - 1])
             text = letters().one_line(text, self._room) if over else letters().wrapped(text, self._room)
             color = rank_colour(group.cell.rank(index), count, theme["text"], dark)
             if over and not group.cell.is_reference:
@@ -306,9 +308,7 @@ class CompareView:
             grid.stride, grid.shape, grid.spacing = len(self._layers[0].all) if self._layers else 1, (rows, columns), 4
         grid.enabled = side_by_side
         self._room = width / columns - 2 * PADDING
-        lines = (
-            round(STACKED * len(self._layers)) if over else LINES if letters().width(USUAL) <= self._room else LINES + 2
-        )
+        lines = round(STACKED * len(self._layers)) if over else LINES
         arranged = (self._mode, rows, columns, lines, tuple(id(group.image) for group in self._layers))
         if arranged != self._arranged:
             if reset and (self._arranged is None or arranged[:4] != self._arranged[:4]):

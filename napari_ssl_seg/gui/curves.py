@@ -273,7 +273,7 @@ class CurvePlot(QWidget):
         # Not a part of the scene: the lines would be drawn again with every move of a slider.
         self._cursor_line = QWidget(self._holder)
         self._cursor_line.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._cursor_line.setAutoFillBackground(True)
+        self._cursor_line.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
 
     def _place(self) -> None:
         lines = [(line, *thin(np.asarray(line.x, float), np.asarray(line.y, float))) for line in self._lines]
@@ -319,9 +319,9 @@ class CurvePlot(QWidget):
     def _place_cursor(self) -> None:
         line = self._cursor_line
         if self._cursor is not None:
-            palette = line.palette()
-            palette.setColor(palette.ColorRole.Window, QColor(self._colors.cursor))
-            line.setPalette(palette)
+            background = f"background: {self._colors.cursor};"  # a palette would give way to napari's sheet
+            if line.styleSheet() != background:
+                line.setStyleSheet(background)
             frame = self._canvas.native.geometry()
             x = frame.x() + round(float(self._x_scale.pixels(np.array([self._cursor]))[0]))
             line.setGeometry(x, frame.y(), 1, frame.height())

@@ -135,7 +135,7 @@ def test_errors_overlay_blink_classes_and_metrics(window):
     np.testing.assert_allclose(tab.strip.plot.lines[0].y, tab._case.by_slice(0, "assd", 1))
     assert "ASSD" in tab.order.list.item(0).text() and "mm" in tab.order.list.item(0).text()
     volume = tab._case.of_volume(0, "dice", 1)
-    assert f"{volume:.3f}" in cell_text(own(viewer, "labels")[1]).text
+    assert f"{volume:.3f}" in tab.view.cells[1].cell.text(0)
 
 
 def test_other_layers_come_back_and_axes_can_be_turned(window, qtbot):
