@@ -16,6 +16,8 @@ JOINT: dict[str, Any] = {"joint": True}
 class MODConfig(MethodConfig):
     """Values of the paper where it has them; where it is silent those of iBOT, on which it builds, for small data sets."""
 
+    # Hippocampus scans, five labelled, three draws (benchmarks/results/mod_weight_hippocampus.json): Dice and ASSD 0.832 and
+    # 0.67 mm at 1, 0.831 and 0.69 at 0.001, 0.831 and 0.73 without MOD.
     mod_weight: float = Field(
         default=1.0,
         ge=0.0,
