@@ -14,7 +14,7 @@ demo: $(READY)
 	$(SCREEN) $(BIN)/napari-ssl-seg demo --out $(DEMO_OUT) $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-window)
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ def outcome(study: Study) -> Outcome:
 
 def test_it_writes_report_scores_summary_and_latex(study: Study, outcome: Outcome, tmp_path: Path) -> None:
     protocol = Protocol(methods=("scratch", "simmim"), budgets=(1, 2), repeats=2)
-    page = write_comparison_report(study, protocol, outcome, tmp_path / "out").read_text()
+    page = write_comparison_report(study, protocol, outcome, tmp_path / "out").read_text(encoding="utf-8")
     for words in ("Label efficiency", "Spread over cases", "With 1 labelled scan", "Time", "GPU hours", "first repeat"):
         assert words in page
     assert "simmim has the highest mean Dice of 2 methods: 1.000" in page
@@ -57,7 +57,7 @@ def test_it_writes_report_scores_summary_and_latex(study: Study, outcome: Outcom
     best = [row for row in rows if row["run"] == "simmim" and row["class"] == "average"]
     assert [(row["labelled_cases"], float(row["dice"]), row["n"]) for row in best] == [("1", 1.0, "3"), ("2", 1.0, "3")]
     assert len(list(csv.DictReader((tmp_path / "out" / "scores.csv").open()))) == 8 * 3 * 2
-    latex = (tmp_path / "out" / "tables.tex").read_text()
+    latex = (tmp_path / "out" / "tables.tex").read_text(encoding="utf-8")
     assert latex.count(r"\begin{table*}") == 2
     assert r"\textbf{1.000}" in latex
 
@@ -104,7 +104,7 @@ def test_another_frameworks_predictions_are_a_row_like_any_other(
     assert both.spread_of("dice", "nnU-Net").mean == 1.0
     with_folder = Outcome(outcome.entries, both, (opened,))
     protocol = Protocol(methods=("scratch", "simmim"), budgets=(1, 2), repeats=2)
-    page = write_comparison_report(study, protocol, with_folder, tmp_path / "out").read_text()
+    page = write_comparison_report(study, protocol, with_folder, tmp_path / "out").read_text(encoding="utf-8")
     assert "nnU-Net: predictions from nnunet, made elsewhere" in page
     rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open()))
     assert [row["labelled_cases"] for row in rows if row["run"] == "nnU-Net" and row["class"] == "average"] == [

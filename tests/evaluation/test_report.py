@@ -53,7 +53,7 @@ def test_a_study_report_needs_no_other_file(scored: tuple[Study, ScoreTable], tm
         notes=["three methods, two labels"],
         tables=[("Over repeats", [{"method": "scratch", "dice_sd": None, "dice": 0.51234}])],
     )
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     assert "<script" not in page and "http://" not in page and "https://" not in page and "<link" not in page
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]+)', page))
     assert "&lt;b&gt;odd &amp; title&lt;/b&gt;" in page and "<b>odd" not in page
@@ -72,7 +72,7 @@ def test_a_study_report_needs_no_other_file(scored: tuple[Study, ScoreTable], tm
 def test_the_best_of_each_column_is_bold_and_fewer_cases_are_said(tmp_path: Path) -> None:
     rows = [row("a", str(i), 1, 0.7, 1.0) for i in range(3)] + [row("b", str(i), 1, 0.9, 2.0) for i in range(2)]
     rows.append(row("b", "2", 1, 0.0, float("nan"), "missed"))
-    page = write_report(tmp_path / "r.html", study_name="S", table=ScoreTable(tuple(rows))).read_text()
+    page = write_report(tmp_path / "r.html", study_name="S", table=ScoreTable(tuple(rows))).read_text(encoding="utf-8")
     assert (
         "<b>0.700</b>" in page and "<b>0.600</b>" not in page
     )  # Dice: a's 0.7 beats b's 0.6, of which a third is missed
