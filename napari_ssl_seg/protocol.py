@@ -124,7 +124,7 @@ def compare_methods(
     What is finished is not done again: the runs of an earlier, interrupted call are found through ``progress_file``
     (default: one in the study's folder, named after the protocol).
     """
-    from napari_ssl_seg.evaluation import evaluate
+    from napari_ssl_seg.evaluation import ScoreTable, evaluate
     from napari_ssl_seg.evaluation.folders import open_prediction_folder
     from napari_ssl_seg.methods.variants import split_variant
     from napari_ssl_seg.training import finetune, predict, pretrain
@@ -133,7 +133,7 @@ def compare_methods(
     contenders = parse_contenders(protocol.methods)
     folders = tuple(open_prediction_folder(study, name, folder) for name, folder in protocol.predictions.items())
     beside = {contender: joint_options(contender, protocol.method_settings) for contender in contenders}
-    entries, chosen = [], []
+    entries, tables = [], []
     for repeat in range(protocol.repeats):
         for contender in contenders:
             common: dict[str, Any] = {
@@ -181,9 +181,10 @@ def compare_methods(
                     yield from predict(study, run, split="test", device=protocol.device)
                 table = yield from evaluate(study, [run], split="test")
                 entries.append(_entry(method, budget, repeat, run, parent, table, seconds))
-                chosen.append(run)
-    table = yield from evaluate(study, chosen, split="test", folders=folders)
-    return Outcome(tuple(entries), table, folders)
+                tables.append(table)
+    if folders:
+        tables.append((yield from evaluate(study, split="test", folders=folders)))
+    return Outcome(tuple(entries), ScoreTable.merged(tables), folders)
 
 
 def _entry(

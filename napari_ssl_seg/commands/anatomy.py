@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from napari_ssl_seg.anatomy import Match, MatcherSettings, PointMatcher
     from napari_ssl_seg.study import Study
-    from napari_ssl_seg.training.events import Event
+
+GO_ON = "stopped after {done} of {total}; the same command goes on from there"
 
 
 def anatomy(
@@ -107,13 +106,13 @@ def _told(match: Match) -> dict[str, Any]:
 def _matcher(study: Study, settings: MatcherSettings) -> tuple[PointMatcher, bool]:
     """The matcher, trained or registered where it was not, and whether all scans have one field of view."""
     from napari_ssl_seg.anatomy import prepare_matcher, same_field_of_view
-    from napari_ssl_seg.commands.text import follow
+    from napari_ssl_seg.commands.text import follow, until_stopped
 
     if len(study.cases()) < 2:
         raise UserError(f"{study.name} has one scan, so there is no other one to find its points in; add scans")
     train = study.cases("train")
     events = prepare_matcher(study, [case.id for case in train], settings, purpose="show")
-    return follow(_until_stopped(events)), same_field_of_view(train)
+    return follow(until_stopped(events, GO_ON)), same_field_of_view(train)
 
 
 def _point(text: str) -> tuple[float, ...]:
@@ -124,20 +123,3 @@ def _point(text: str) -> tuple[float, ...]:
     if len(values) != 3:
         raise UserError(f"{text!r} is not a point; write z,y,x in voxels, for example 12,40,25")
     return values
-
-
-def _until_stopped(events: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
-    """Pass events on; Ctrl-C ends with a sentence about how to go on."""
-    done = total = 0
-    try:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            if event.kind == "progress":
-                done, total = event.data["done"], event.data["total"]
-            yield event
-    except KeyboardInterrupt:
-        events.close()
-        raise KeyboardInterrupt(f"stopped after {done} of {total}; the same command goes on from there") from None

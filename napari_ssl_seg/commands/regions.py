@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
 
     from napari_ssl_seg.regions.settings import RegionSettings
-    from napari_ssl_seg.training.events import Event
+
+GO_ON = "stopped after about {done} of {total} slices, which are kept; the same command goes on from there"
 
 
 def prepare(
@@ -31,7 +32,7 @@ def prepare(
     if fetch is not None:
         return _fetch(fetch, yes)
     from napari_ssl_seg.cli import parse_settings
-    from napari_ssl_seg.commands.text import follow
+    from napari_ssl_seg.commands.text import follow, until_stopped
     from napari_ssl_seg.regions import prepare_regions
     from napari_ssl_seg.regions.anchors import count_anchors
     from napari_ssl_seg.study import Study
@@ -46,7 +47,7 @@ def prepare(
         if not cases:
             raise UserError(f"{study} has no case in the split train; use --split all")
         prepared = prepare_regions(opened, chosen, cases, purpose="predict" if split == "all" else "train")
-        regions = follow(_until_stopped(prepared))
+        regions = follow(until_stopped(prepared, GO_ON))
         per_slice = [0 if areas is None else len(areas) for case in cases for areas in regions.case_areas(case)]
         # K belongs to pretraining, so other splits have no say in it, even where their regions are made.
         found = count_anchors(opened, regions, [case.id for case in opened.cases("train")] or cases, alpha=alpha)
@@ -81,25 +82,6 @@ def _settings(values: Mapping[str, Any]) -> RegionSettings:
             raise UserError(f"regions have no setting {field!r}; they have: {known}") from error
         reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         raise UserError(f"setting {field} of the regions cannot be {first['input']!r}; it {reason}") from error
-
-
-def _until_stopped(events: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
-    """Pass events on; Ctrl-C ends with a sentence about how to go on."""
-    done = total = 0
-    try:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            if event.kind == "progress":
-                done, total = event.data["done"], event.data["total"]
-            yield event
-    except KeyboardInterrupt:
-        events.close()
-        raise KeyboardInterrupt(
-            f"stopped after about {done} of {total} slices, which are kept; the same command goes on from there"
-        ) from None
 
 
 def _fetch(model_type: str, yes: bool) -> dict[str, Any]:

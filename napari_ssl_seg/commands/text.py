@@ -43,6 +43,23 @@ def follow(events: Generator[Event, None, T]) -> T:
             printed = time.monotonic()
 
 
+def until_stopped(events: Generator[Event, None, T], sentence: str) -> Generator[Event, None, T]:
+    """Pass events on; Ctrl-C ends with a sentence about how to go on, in which ``{done}`` and ``{total}`` are numbers."""
+    done = total = 0
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            if event.kind == "progress":
+                done, total = event.data["done"], event.data["total"]
+            yield event
+    except KeyboardInterrupt:
+        events.close()
+        raise KeyboardInterrupt(sentence.format(done=done, total=total)) from None
+
+
 def describe(event: Event) -> str:
     """One event in a line; empty where there is nothing to say."""
     data = event.data

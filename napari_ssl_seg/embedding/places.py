@@ -47,7 +47,7 @@ def choose_places(
     """
     if not cases:
         raise StudyError("there is no scan to embed; add scans to the study")
-    side = (1, *spec.patch) if spec.dims == 2 else spec.patch
+    side = spec.patch_3d
     counts = [
         [
             _starts(length, step, axis, what)

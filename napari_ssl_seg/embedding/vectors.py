@@ -167,13 +167,11 @@ def _patch(study: Study, place: Place, spec: NetworkSpec) -> np.ndarray:
     from napari_ssl_seg.pretext.crop import Contrast, crop
 
     array = study.patches_source(place.case_id, purpose="show").array
-    side = (1, spec.patch[0], spec.patch[1]) if spec.dims == 2 else (spec.patch[0], spec.patch[1], spec.patch[2])
-    cut = crop(array, place.start, side, fill=Contrast.of(array).floor)
+    cut = crop(array, place.start, spec.patch_3d, fill=Contrast.of(array).floor)
     return np.ascontiguousarray(cut.slice().image if spec.dims == 2 else cut.image)
 
 
 def _labels(study: Study, places: Sequence[Place], spec: NetworkSpec) -> np.ndarray:
-    side = (1, *spec.patch) if spec.dims == 2 else spec.patch
     found = np.full(len(places), UNLABELLED, np.int64)
     case_id, volume = "", None
     for number, place in enumerate(places):  # those of a case follow one another
@@ -181,7 +179,7 @@ def _labels(study: Study, places: Sequence[Place], spec: NetworkSpec) -> np.ndar
             case_id, volume = place.case_id, study.label(place.case_id, purpose="show")
         if volume is None:
             continue
-        box = tuple(slice(max(at, 0), max(at + step, 0)) for at, step in zip(place.start, side, strict=True))
+        box = tuple(slice(max(at, 0), max(at + step, 0)) for at, step in zip(place.start, spec.patch_3d, strict=True))
         counts = np.bincount(np.asarray(volume.array[box]).ravel().astype(np.int64), minlength=1)
         counts[0] = 0
         found[number] = int(counts.argmax()) if counts.any() else 0

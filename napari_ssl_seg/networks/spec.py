@@ -28,3 +28,8 @@ class NetworkSpec(BaseModel):
         if len(self.patch) != self.dims or min(self.patch, default=0) < 1:
             raise ValueError(f"patch {self.patch} should be {self.dims} positive sizes for a {self.dims}D network")
         return self
+
+    @property
+    def patch_3d(self) -> tuple[int, int, int]:
+        """The patch along z, y and x; one slice thick in 2D."""
+        return (1, self.patch[0], self.patch[1]) if self.dims == 2 else (self.patch[0], self.patch[1], self.patch[2])

@@ -164,8 +164,8 @@ def batch_at(
     index = depth // 2 if slice_index is None else slice_index
     if not 0 <= index < depth:
         raise StudyError(f"{case_id} has slices 0 to {depth - 1}, not {index}; choose one of those")
-    start = centred_start(array.shape[1:], _patch_3d(spec), index, keep_depth=spec.dims == 3)
-    shown = crop(array, start, _patch_3d(spec), fill=Contrast.of(array).floor, **_maps(prepared, case_id))
+    start = centred_start(array.shape[1:], spec.patch_3d, index, keep_depth=spec.dims == 3)
+    shown = crop(array, start, spec.patch_3d, fill=Contrast.of(array).floor, **_maps(prepared, case_id))
     others = [other for other in case_ids if other != case_id] or [case_id]
     crops, names = [_squeeze(shown, spec)], [case_id]
     for index in range(needs.companions):
@@ -179,7 +179,7 @@ def batch_at(
         donor = others[int(rng.integers(len(others)))]
         partner_names.append(donor)
         if needs.matched and prepared is not None and prepared.matcher is not None:
-            pairs.append(find_partner(prepared.matcher, case_id, donor, start, _patch_3d(spec)))
+            pairs.append(find_partner(prepared.matcher, case_id, donor, start, spec.patch_3d))
             partners.append(_cut_at(study, donor, spec, pairs[0].partner_start, purpose, None))
         else:
             partners.append(_draw(study, donor, spec, rng, purpose, (), None))
@@ -215,7 +215,7 @@ def _draw(
     prepared: Prepared | None,
 ) -> Crop:
     array = _scan_array(study, case_id, spec, purpose)
-    patch, contrast = _patch_3d(spec), Contrast.of(array)
+    patch, contrast = spec.patch_3d, Contrast.of(array)
     start = _place(array, patch, contrast, rng)
     drawn = crop(array, start, patch, fill=contrast.floor, **_maps(prepared, case_id))
     return _squeeze(drawn.flipped([axis for axis in flip_axes if rng.random() < 0.5]), spec)
@@ -241,7 +241,7 @@ def _pair(
 ) -> Partner:
     """A patch drawn as any other, and where its partner lies; drawn anew while the match is not accepted."""
     array = _scan_array(study, case_ids[0], spec, purpose)
-    patch, contrast = _patch_3d(spec), Contrast.of(array)
+    patch, contrast = spec.patch_3d, Contrast.of(array)
     return find_partner(
         matcher,
         *case_ids,
@@ -261,7 +261,7 @@ def _cut_at(
     prepared: Prepared | None,
 ) -> Crop:
     array = _scan_array(study, case_id, spec, purpose)
-    cut = crop(array, start, _patch_3d(spec), fill=Contrast.of(array).floor, **_maps(prepared, case_id))
+    cut = crop(array, start, spec.patch_3d, fill=Contrast.of(array).floor, **_maps(prepared, case_id))
     return _squeeze(cut, spec)
 
 
@@ -271,7 +271,7 @@ def _surroundings(
     import torch
 
     array = _scan_array(study, case_id, spec, purpose)
-    image, box = zoomed_out(array, start, _patch_3d(spec), fill=Contrast.of(array).floor)
+    image, box = zoomed_out(array, start, spec.patch_3d, fill=Contrast.of(array).floor)
     if spec.dims == 2:
         image, box = image[:, 0], box[[1, 2, 4, 5]]
     return Surroundings(torch.from_numpy(image)[None], torch.from_numpy(box)[None, None])
@@ -294,10 +294,6 @@ def _scan_array(study: PatchSource, case_id: str, spec: NetworkSpec, purpose: st
             " use scans with the same channels throughout"
         )
     return array
-
-
-def _patch_3d(spec: NetworkSpec) -> tuple[int, int, int]:
-    return (1, spec.patch[0], spec.patch[1]) if spec.dims == 2 else (spec.patch[0], spec.patch[1], spec.patch[2])
 
 
 def _squeeze(cut: Crop, spec: NetworkSpec) -> Crop:
