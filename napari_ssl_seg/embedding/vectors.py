@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -141,11 +142,13 @@ def embed(
 
 
 def cached_path(study: Study, run: Run, what: What, most: int) -> Path:
-    """Where the cache has the embedding of these weights."""
+    """Where the cache has the embedding of these weights, for the scans and labels as they are now."""
     from napari_ssl_seg.training.weights import describe_weights
 
     step = int(describe_weights(run).get("step", 0))
-    return study.cache_folder / "embeddings" / f"{run.id}-{step}-{what}-{most}.npz"
+    state = [study.fingerprint(), *(str(case.labelled_slices) for case in study.cases(labelled=True))]
+    content = hashlib.sha256("\n".join(state).encode()).hexdigest()[:12]
+    return study.cache_folder / "embeddings" / f"{run.id}-{step}-{what}-{most}-{content}.npz"
 
 
 def _vectors(study: Study, backbone: Any, spec: NetworkSpec, places: Sequence[Place], device: Any) -> np.ndarray:
@@ -173,14 +176,20 @@ def _patch(study: Study, place: Place, spec: NetworkSpec) -> np.ndarray:
 
 def _labels(study: Study, places: Sequence[Place], spec: NetworkSpec) -> np.ndarray:
     found = np.full(len(places), UNLABELLED, np.int64)
-    case_id, volume = "", None
+    case_id, volume, known = "", None, None
     for number, place in enumerate(places):  # those of a case follow one another
         if place.case_id != case_id:
             case_id, volume = place.case_id, study.label(place.case_id, purpose="show")
+            known = study.case(case_id).labelled_slices
         if volume is None:
             continue
-        box = tuple(slice(max(at, 0), max(at + step, 0)) for at, step in zip(place.start, spec.patch_3d, strict=True))
-        counts = np.bincount(np.asarray(volume.array[box]).ravel().astype(np.int64), minlength=1)
+        box = [slice(max(at, 0), max(at + step, 0)) for at, step in zip(place.start, spec.patch_3d, strict=True)]
+        cut = np.asarray(volume.array[tuple(box)])
+        if known is not None:  # a slice nobody has labelled is no background
+            cut = cut[np.isin(np.arange(volume.array.shape[0])[box[0]], known)]
+        if not len(cut):
+            continue
+        counts = np.bincount(cut.ravel().astype(np.int64), minlength=1)
         counts[0] = 0
         found[number] = int(counts.argmax()) if counts.any() else 0
     return found

@@ -10,6 +10,7 @@ from napari_ssl_seg.embedding.vectors import cached_path
 from napari_ssl_seg.errors import RunError
 from napari_ssl_seg.study import Study
 from napari_ssl_seg.training import drain, finetune, prepare_finetune
+from napari_ssl_seg.volumes import write_volume
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,23 @@ def test_the_same_weights_are_embedded_once(study, run):
     with pytest.raises(RunError, match="make it again"):
         Embedding.load(path)
     assert np.array_equal(drain(embed(study, run, device="cpu")).vectors, first.vectors)
+
+
+def test_labels_that_come_later_are_in_the_map_and_slices_without_are_not(tmp_path):
+    rng = np.random.default_rng(1)
+    items = [(f"scan_{number}", rng.normal(size=(3, 32, 32)), None, None) for number in range(3)]
+    study = Study.create_from_arrays(tmp_path / "study", items, split=(100, 0, 0))
+    label = np.zeros((3, 32, 32), np.uint8)
+    label[1] = 1
+    file = write_volume(tmp_path / "label.nii.gz", study.image("scan_0", purpose="show").with_array(label))
+    study.add_label("scan_0", file)
+    train = {"batch_size": 2, "evaluate_every": 0}
+    run = drain(finetune(study, iterations=1, dims=2, preset="small", device="cpu", train=train))
+    assert drain(embed(study, run, device="cpu")).labels.tolist() == [0, 1, 0] + 6 * [-1]
+    study.add_label("scan_1", file)
+    assert drain(embed(study, run, device="cpu")).labels.tolist() == [0, 1, 0, 0, 1, 0] + 3 * [-1]
+    study.set_labelled_slices("scan_1", [1])
+    assert drain(embed(study, run, device="cpu")).labels.tolist() == [0, 1, 0, -1, 1, -1] + 3 * [-1]
 
 
 def test_patches_are_embedded_too_and_progress_is_told(study, run):
