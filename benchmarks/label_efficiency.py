@@ -46,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dims", type=int, default=2)
     parser.add_argument("--preset", default="small")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--own-rates", action="store_true", help="pretrain each method at the learning rate it brings")
     parser.add_argument("--name", default=None, help="of the result files")
     options = parser.parse_args(arguments)
 
     study, data_name = open_study(options.data, options.out)
     # Nobody watches; and the rate at which the kept results were made, whatever the default becomes.
     common = {"preview_seconds": 0, "checkpoint_seconds": 600, "learning_rate": 2e-3}
+    pretraining = {key: value for key, value in common.items() if not (options.own_rates and key == "learning_rate")}
     protocol = Protocol(
         methods=tuple(options.methods.split(",")),
         budgets=tuple(int(part) for part in options.budgets.split(",")),
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dims=options.dims,
         preset=options.preset,
         device=options.device,
-        pretrain_settings=common,
+        pretrain_settings=pretraining,
         finetune_settings={**common, "evaluate_every": max(1, options.finetune_iterations // 3)},
     )
     start = time.monotonic()
@@ -103,6 +105,7 @@ def results(study: Study, protocol: Protocol, outcome: Outcome, data_name: str, 
             "dims": protocol.dims,
             "preset": protocol.preset,
             "learning_rate": protocol.finetune_settings["learning_rate"],
+            "pretraining_rate": protocol.pretrain_settings.get("learning_rate", "the method's own"),
             "pretraining": "one per method and repeat" if protocol.pretrain_every_repeat else "one per method",
         },
         "seconds_of_this_call": round(seconds),
