@@ -6,18 +6,18 @@ save, and the window closes by itself when they have. Runs in processes of their
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING
 
-from qtpy.compat import isalive
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QMessageBox
 
 from napari_ssl_seg.gui import training_worker
+from napari_ssl_seg.gui.window_guard import WindowGuard
 from napari_ssl_seg.workbench.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QWidget
 
     from napari_ssl_seg.training.runs import Run
     from napari_ssl_seg.workbench.training import TrainingQueue
@@ -27,44 +27,25 @@ LAST_WAIT_SECONDS = 20.0
 CHECK_MILLISECONDS = 100
 
 
-class ClosingGuard(QObject):
-    """Watches the main window that ``tab`` is in.
+class ClosingGuard(WindowGuard):
+    """Asks what becomes of the runs of this window.
 
     A close by the user asks; one by the program (``viewer.close()``) saves without asking.
     """
 
     def __init__(self, tab: QWidget, queue: TrainingQueue) -> None:
         super().__init__(tab)
-        self._tab, self._queue = tab, queue
-        self._window_ref: Callable[[], QWidget | None] = _no_window  # weak: who holds a guard holds no window
+        self._queue = queue
         self._closing = False
         self._go_on: list[Run] = []
         self._timer = QTimer(self)
         self._timer.setInterval(CHECK_MILLISECONDS)
         self._timer.timeout.connect(self._close_when_saved)
-        tab.installEventFilter(self)
-        app = QCoreApplication.instance()
-        if app is not None:
-            app.aboutToQuit.connect(self._about_to_quit)
-
-    @property
-    def _window(self) -> QWidget | None:
-        window = self._window_ref()
-        return window if window is not None and isalive(window) else None
 
     @property
     def waiting(self) -> bool:
         """Whether the window closes as soon as its runs are saved."""
         return self._closing
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        if event is None:
-            return False
-        if watched is self._tab and event.type() in (QEvent.Type.Show, QEvent.Type.ParentChange):
-            self.watch()
-        elif watched is self._window and event.type() == QEvent.Type.Close:
-            return self._held_back(event)
-        return False
 
     def ask(self) -> str:
         """``stop`` (save and close), ``elsewhere`` (go on in a process of its own) or ``stay``."""
@@ -86,21 +67,11 @@ class ClosingGuard(QObject):
         clicked = box.clickedButton()
         return "stop" if clicked is stop else "elsewhere" if clicked is elsewhere else "stay"
 
-    def watch(self) -> None:
-        """Watch the window that the tab is in now."""
-        window = self._tab.window()
-        if window is self._window or window is None:
-            return
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-        self._window_ref = weakref.ref(window)
-        window.installEventFilter(self)
-
     def _held_back(self, event: QEvent) -> bool:
         """Whether the close is to wait (the event is then used up)."""
         if not self._queue.in_thread:
             return False
-        if not self._asked_by_user(event):
+        if not self.asked_by_user(event):
             training_worker.stop_and_wait(LAST_WAIT_SECONDS)
             return False
         event.ignore()
@@ -109,13 +80,6 @@ class ClosingGuard(QObject):
             if answer != "stay":
                 self._save_and_close(go_on=answer == "elsewhere")
         return True
-
-    def _asked_by_user(self, event: QEvent) -> bool:
-        """A click on the frame, or the menu. ``viewer.close()`` closes the canvas first: a script, that nobody answers."""
-        from napari.qt import QtViewer
-
-        canvas = self._window.findChild(QtViewer) if self._window is not None else None
-        return bool(event.spontaneous() or (canvas is not None and canvas.isVisible()))
 
     def _save_and_close(self, *, go_on: bool) -> None:
         self._closing = True
@@ -144,7 +108,3 @@ class ClosingGuard(QObject):
 
     def _about_to_quit(self) -> None:
         training_worker.stop_and_wait(LAST_WAIT_SECONDS)
-
-
-def _no_window() -> QWidget | None:
-    return None

@@ -13,16 +13,16 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidge
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui.compare_controls import quiet
 from napari_ssl_seg.gui.style import mark
+from napari_ssl_seg.workbench.edits import unsaved_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from napari.components import ViewerModel
 
     from napari_ssl_seg.gui.compare_view import CellLayers
     from napari_ssl_seg.workbench import Workbench
-    from napari_ssl_seg.workbench.compared_case import CaseComparison
+    from napari_ssl_seg.workbench.comparison import Comparison
 
 
 class Painting(QObject):
@@ -112,16 +112,15 @@ class EditedBox(QWidget):
 
     discarded = Signal()
 
-    def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
+    def __init__(self, workbench: Workbench, comparison: Comparison, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._workbench = workbench
-        self._case: CaseComparison | None = None
-        self._edited: dict[str, np.ndarray] = {}
+        self._workbench, self._comparison = workbench, comparison
+        self._case_id: str | None = None
         self.text = QLabel()
         self.text.setWordWrap(True)
         mark(self.text, "hint")
         self.save_button = quiet("Save as files …", "Write what was painted on beside each other, on the scan's grid")
-        self.discard_button = quiet("Discard", "Go back to the labels on disk")
+        self.discard_button = quiet("Discard", "Go back to the labels on disk of this scan")
         self.save_button.clicked.connect(self.save)
         self.discard_button.clicked.connect(self.discarded)
         buttons = QHBoxLayout()
@@ -133,38 +132,39 @@ class EditedBox(QWidget):
         layout.setSpacing(0)
         layout.addWidget(self.text)
         layout.addLayout(buttons)
-        self.show_edited(None, {})
+        self.show_edited(None)
 
-    def show_edited(self, case: CaseComparison | None, edited: dict[str, np.ndarray]) -> None:
-        """Say what was painted on; nothing hides the box."""
-        self._case, self._edited = case, edited
-        titles = {method.entry.key: method.entry.title for method in case.methods} if case is not None else {}
-        names = [titles.get(key, key) for key in edited]
-        self.text.setText(f"Painted on: {', '.join(names)}. The numbers are of what you see; nothing on disk changed.")
-        self.setVisible(bool(edited) and case is not None)
+    def show_edited(self, case_id: str | None) -> None:
+        """Say what was painted on in the scan, and in which others it is not saved; nothing hides the box."""
+        self._case_id = case_id
+        edits = self._comparison.edits
+        here = edits.of_case(case_id) if case_id is not None else []
+        elsewhere = [edit for edit in edits.unsaved if edit.case_id != case_id]
+        words = []
+        if here:
+            saved = all(edit.saved for edit in here)
+            names = ", ".join(edit.title for edit in here)
+            tail = "It is saved." if saved else "The numbers are of what you see; nothing on disk changed."
+            words.append(f"Painted on: {names}. {tail}")
+        if elsewhere:
+            words.append(f"Not saved yet: {unsaved_words(elsewhere)}.")
+        self.text.setText(" ".join(words))
+        self.save_button.setEnabled(bool(edits.unsaved))
+        self.discard_button.setVisible(bool(here))
+        self.setVisible(bool(words))
 
-    def save(self) -> None:
-        """Ask for a folder and write one file each."""
-        folder = self.ask_folder() if self._case is not None else None
-        if folder is None or self._case is None:
-            return
-        from napari_ssl_seg.volumes import Volume, write_volume
-
-        titles = {method.entry.key: method.entry.title for method in self._case.methods}
+    def save(self) -> bool:
+        """Ask for a folder and write one file each, of every scan; whether everything is saved."""
+        folder = self.ask_folder()
+        if folder is None:
+            return False
         try:
-            for key, labels in self._edited.items():
-                name = "".join(
-                    letter if letter.isalnum() or letter in "-_." else "_" for letter in titles.get(key, key)
-                )
-                path = folder / f"{self._case.case_id.replace('/', '_')}_{name}_edited.nii.gz"
-                number = 2
-                while path.exists():  # nothing is written over
-                    path = path.with_name(f"{path.name.split('_edited')[0]}_edited_{number}.nii.gz")
-                    number += 1
-                write_volume(path, Volume(labels, self._case.geometry))
+            for path in self._comparison.edits.write(folder):
                 self._workbench.say(f"wrote {path}")
-        except UserError as error:
+        except (UserError, OSError) as error:
             self._workbench.fail(error)
+        self.show_edited(self._case_id)
+        return not self._comparison.edits.unsaved
 
     def ask_folder(self) -> Path | None:
         """Where to write; None when the user changed their mind."""

@@ -14,9 +14,10 @@ from napari_ssl_seg.gui.compare_files import ExportButton
 from napari_ssl_seg.gui.compare_slices import SliceOrder
 from napari_ssl_seg.gui.compare_sources import AddButton, RefusedBox
 from napari_ssl_seg.gui.fields import ChoiceField
-from napari_ssl_seg.gui.method_list import MethodList
+from napari_ssl_seg.gui.method_list import MethodList, MethodRow
 from napari_ssl_seg.gui.predict_bar import PredictBar
 from napari_ssl_seg.gui.style import mark
+from napari_ssl_seg.workbench.comparison import mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ class ComparePage(QWidget):
 
     def __init__(self, workbench: Workbench, comparison: Comparison, viewer: ViewerModel) -> None:
         super().__init__()
-        self._workbench = workbench
+        self._workbench, self._comparison = workbench, comparison
         self.empty, self.status = QLabel(), QLabel()
         for label in (self.empty, self.status):
             label.setWordWrap(True)
@@ -43,7 +44,7 @@ class ComparePage(QWidget):
         self.predicting = PredictBar(workbench, comparison)
         self.add_button, self.export = AddButton(workbench, comparison, viewer), ExportButton(workbench)
         self.controls, self.order = ShowControls(), SliceOrder()
-        self.refused, self.edited = RefusedBox(), EditedBox(workbench)
+        self.refused, self.edited = RefusedBox(), EditedBox(workbench, comparison)
         case_row, buttons = QHBoxLayout(), QHBoxLayout()
         case_row.addWidget(QLabel("Scan"))
         case_row.addWidget(self.case_choice, 1)
@@ -77,6 +78,18 @@ class ComparePage(QWidget):
         self.body.setVisible(has_study)
         for widget in (self.list, self.controls, self.order):
             widget.setVisible(has_methods)
+
+    def fill_list(self, label: int | None) -> None:
+        """Every method with its tick, its colour and its mean scores of a label, or of all."""
+        comparison = self._comparison
+        chosen = {entry.key for entry in comparison.chosen}
+        rows = []
+        for entry in comparison.entries:
+            scores = mean_scores(comparison.table, entry.key, label)
+            note = f"{entry.key}\nbrought to the scan's grid" if comparison.is_resampled(entry.key) else entry.key
+            ticked = entry.key in chosen
+            rows.append(MethodRow(entry.key, entry.title, entry.color, ticked, scores["dice"], scores["assd"], note))
+        self.list.set_rows(rows)
 
     def open_chosen(self) -> None:
         """Open the scan that was chosen."""

@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ssl_seg.gui.budget import refill
+from napari_ssl_seg.gui.compare_closing import UnsavedGuard
 from napari_ssl_seg.gui.compare_edit import Painting
 from napari_ssl_seg.gui.compare_page import ComparePage, bind_keys
 from napari_ssl_seg.gui.compare_slices import DIFFERENCE
@@ -19,10 +20,9 @@ from napari_ssl_seg.gui.compare_strip import CompareStrip
 from napari_ssl_seg.gui.compare_view import CompareView
 from napari_ssl_seg.gui.compare_work import CompareWork
 from napari_ssl_seg.gui.curves import plot_colors
-from napari_ssl_seg.gui.method_list import MethodRow
 from napari_ssl_seg.gui.strip import StripDock
 from napari_ssl_seg.workbench.compared_entry import MOST, REFERENCE
-from napari_ssl_seg.workbench.comparison import Comparison, mean_scores
+from napari_ssl_seg.workbench.comparison import Comparison
 from napari_ssl_seg.workbench.rescoring import rescored
 from napari_ssl_seg.workbench.slice_numbers import SliceNumbers
 
@@ -114,7 +114,11 @@ class CompareTab(QWidget):
         self.order.noted.connect(lambda index, note: self._notes.write(self._case, index, note))
         self.order.order_changed.connect(lambda _order: self._controls_changed())
         self.painting.painted.connect(self._painted)
-        self.edited.discarded.connect(self._discard_edits)
+        self.edited.discarded.connect(lambda: self._discard_edits())
+        self.unsaved = UnsavedGuard(
+            self, viewer, self.comparison, self.edited.save, lambda: self._discard_edits(everywhere=True)
+        )
+        bench.add_guard(self.unsaved.may_leave)
         self.refused.resample.connect(self.comparison.bring_to_grid)
         self.strip.plot.clicked.connect(lambda value: self.go_to(int(value)))
         self.strip.case_asked.connect(bench.open_case)
@@ -165,14 +169,7 @@ class CompareTab(QWidget):
         self._request(scores=True)
 
     def _fill_list(self) -> None:
-        table, chosen = self.comparison.table, {entry.key for entry in self.comparison.chosen}
-        rows = []
-        for entry in self.comparison.entries:
-            scores = mean_scores(table, entry.key, self.controls.label.value())
-            note = f"{entry.key}\nbrought to the scan's grid" if self.comparison.is_resampled(entry.key) else entry.key
-            ticked = entry.key in chosen
-            rows.append(MethodRow(entry.key, entry.title, entry.color, ticked, scores["dice"], scores["assd"], note))
-        self.list.set_rows(rows)
+        self.page.fill_list(self.controls.label.value())
 
     def _case_changed(self, case_id: str | None) -> None:
         self.case_choice.blockSignals(True)
@@ -313,7 +310,7 @@ class CompareTab(QWidget):
             text = f"{case.case_id} has no labels: predictions can be looked at, and not scored."
         self.page.say(text)
         self.refused.show_case(case)
-        self.edited.show_edited(case, self.comparison.edited(case.case_id) if case is not None else {})
+        self.edited.show_edited(None if case is None else case.case_id)
 
     # -- looking --------------------------------------------------------------------------------------------------
     def toggle_grid(self) -> None:
@@ -370,7 +367,7 @@ class CompareTab(QWidget):
         if case is None or group is None:
             return
         labels = group.labels.data
-        self.comparison.keep_edit(case.case_id, key, labels)
+        self.comparison.edits.keep(case.case_id, key, labels, title=group.cell.title, geometry=case.geometry)
         self._case = (
             rescored(case, group.cell.method, labels, self._slider.here(case))
             if self.work.warm
@@ -383,7 +380,7 @@ class CompareTab(QWidget):
     def _score_painted(self) -> None:
         if self._case is not None:
             self._show_numbers()
-            self.edited.show_edited(self._case, self.comparison.edited(self._case.case_id))
+            self.edited.show_edited(self._case.case_id)
             self.work.rescore(self._case)
 
     def _rescored(self, before: CaseComparison, after: CaseComparison) -> None:
@@ -391,7 +388,6 @@ class CompareTab(QWidget):
             self._case = after
             self._controls_changed()
 
-    def _discard_edits(self) -> None:
-        if self._case is not None:
-            self.painting.forget()
-            self.comparison.forget_edits(self._case.case_id)
+    def _discard_edits(self, *, everywhere: bool = False) -> None:
+        self.painting.forget()
+        self.comparison.forget_edits(None if everywhere or self._case is None else self._case.case_id)

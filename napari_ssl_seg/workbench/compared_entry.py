@@ -24,14 +24,6 @@ REFERENCE = "reference"
 
 
 @dataclass(frozen=True, eq=False)
-class Edit:
-    """Labels that were painted on, (z, y, x)."""
-
-    labels: NDArray[Any]
-    version: int
-
-
-@dataclass(frozen=True, eq=False)
 class OpenLabels:
     """Labels that are open in the viewer, (z, y, x); the array is the layer's own, so its edits are seen."""
 

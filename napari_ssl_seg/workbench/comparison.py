@@ -23,18 +23,16 @@ from napari_ssl_seg.workbench.compared_case import (
 from napari_ssl_seg.workbench.compared_entry import (
     MOST,
     REFERENCE,
-    Edit,
     Entry,
     OpenLabels,
     pair_by_name,
     predictions_in,
 )
 from napari_ssl_seg.workbench.compared_files import known_scores, open_labels, read_prediction
+from napari_ssl_seg.workbench.edits import Edits
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
-
-    import numpy as np
 
     from napari_ssl_seg.evaluation import ScoreRow, ScoreTable
     from napari_ssl_seg.study import Case, Study
@@ -62,7 +60,7 @@ class Comparison:
         self._chosen: tuple[str, ...] = ()
         self._others: dict[str, Entry] = {}
         self._resampled: set[str] = set()
-        self._edits: dict[tuple[str, str], Edit] = {}
+        self.edits = Edits()
         self._kept: OrderedDict[tuple[Any, ...], Compared] = OrderedDict()
         self._case: tuple[Any, Any, Any] | None = None
         self._lock = threading.Lock()
@@ -76,7 +74,7 @@ class Comparison:
     def open(self, study: Study | None) -> None:
         """Compare the runs of another study."""
         self._study, self._others, self._chosen, self.table = study, {}, (), None
-        self._resampled, self._edits = set(), {}
+        self._resampled, self.edits = set(), Edits()
         with self._lock:
             self._kept.clear()
             self._case = None
@@ -186,19 +184,9 @@ class Comparison:
         """Whether `bring_to_grid` was asked for a method."""
         return key in self._resampled
 
-    # -- what was painted on ----------------------------------------------------------------------------------------
-    def keep_edit(self, case_id: str, key: str, labels: np.ndarray) -> None:
-        """Go on with these labels of a method, or of the `REFERENCE`, in place of those that were read."""
-        before = self._edits.get((case_id, key))
-        self._edits[case_id, key] = Edit(labels, 1 if before is None else before.version + 1)
-
-    def edited(self, case_id: str) -> dict[str, np.ndarray]:
-        """Method, or the `REFERENCE` -> labels that were painted on, of a case."""
-        return {key: edit.labels for (case, key), edit in self._edits.items() if case == case_id}
-
-    def forget_edits(self, case_id: str) -> None:
-        """Go back to what is on disk."""
-        self._edits = {key: edit for key, edit in self._edits.items() if key[0] != case_id}
+    def forget_edits(self, case_id: str | None = None) -> None:
+        """Go back to what is on disk, of one case or of all."""
+        self.edits.forget(case_id)
         with self._lock:  # large volumes are painted on where they are held
             self._kept.clear()
             self._case = None
@@ -235,7 +223,7 @@ class Comparison:
         if study is None:
             raise UserError("no study is open; open one in the tab 1 Study")
         image, reference = self._read_case(study, case_id)
-        edit = self._edits.get((case_id, REFERENCE))
+        edit = self.edits.get(case_id, REFERENCE)
         reference = reference if edit is None else edit.labels
         array = image.array if image.array.ndim == 3 else image.array[0]
         case, classes = study.case(case_id), [info.value for info in study.classes]
@@ -271,7 +259,7 @@ class Comparison:
         """What a method made of a case, scored; a file is read and scored once."""
         unions = unions_of(study.settings.targets) or None
         rest = (reference, image.geometry.spacing, classes, case.labelled_slices, axis, unions)
-        edit, of_reference = self._edits.get((case.id, entry.key)), self._edits.get((case.id, REFERENCE))
+        edit, of_reference = self.edits.get(case.id, entry.key), self.edits.get(case.id, REFERENCE)
         if edit is not None:
             return compare_method(entry, edit.labels, *rest)
         if case.id in entry.layers:

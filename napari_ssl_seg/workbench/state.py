@@ -52,8 +52,14 @@ class Workbench:
         A run was added or removed, or its state changed: read `runs` again.
     shown_runs_changed(tuple of run ids)
         Which runs are ticked for comparison.
+    case_shown(case id)
+        The viewer has the layers of the case.
+    cases_changed()
+        Labels of the open study's cases are not what they were: read `cases` again.
     job_changed(JobLine | None)
         Something goes on, or has ended.
+    note_changed(text, level)
+        What is said at the foot as long as it is so: when labels were saved; empty: nothing.
     message(text, level)
         One sentence for the user; level is info, warning or error.
     """
@@ -63,7 +69,10 @@ class Workbench:
     slice_changed = Signal(int)
     runs_changed = Signal()
     shown_runs_changed = Signal(object)
+    case_shown = Signal(str)
+    cases_changed = Signal()
     job_changed = Signal(object)
+    note_changed = Signal(str, str)
     message = Signal(str, str)
 
     def __init__(self) -> None:
@@ -74,6 +83,7 @@ class Workbench:
         self._job: JobLine | None = None
         self._slices: dict[str, int] = {}
         self._cases: list[Case] = []
+        self._guards: list[Callable[[], bool]] = []
 
     # -- study ----------------------------------------------------------------------------------------------------
     @property
@@ -94,8 +104,20 @@ class Workbench:
         self.set_study(study)
         return study
 
+    def add_guard(self, may_leave: Callable[[], bool]) -> None:
+        """Ask before another study is shown: where the answer is False, the open one stays."""
+        self._guards.append(may_leave)
+
     def set_study(self, study: Study | None) -> None:
-        """Show a study that was opened or made elsewhere (in a worker), or none."""
+        """Show a study that was opened or made elsewhere (in a worker), or none.
+
+        Raises
+        ------
+        StudyError
+            When a guard says that the open one must not be left.
+        """
+        if self._study is not None and not all(may_leave() for may_leave in self._guards):
+            raise StudyError(f"{self._study.name} stays open: save or discard what was painted on in it first")
         self._study = study
         self._cases = list(study.cases()) if study is not None else []
         self._slices = {}
@@ -115,6 +137,12 @@ class Workbench:
     def cases(self) -> Sequence[Case]:
         """Every case of the open study, in its order."""
         return self._cases
+
+    def refresh_cases(self) -> None:
+        """Look again at the cases of the study: labels were published."""
+        if self._study is not None:
+            self._cases = list(self._study.cases())
+            self.cases_changed.emit()
 
     @property
     def classes(self) -> list[ClassInfo]:
@@ -232,6 +260,10 @@ class Workbench:
             job.stop()
 
     # -- words ----------------------------------------------------------------------------------------------------
+    def note(self, text: str, level: Level = "info") -> None:
+        """Say something at the foot until it is no longer so."""
+        self.note_changed.emit(text, level)
+
     def say(self, text: str, level: Level = "info") -> None:
         """One sentence for the user."""
         self.message.emit(text, level)

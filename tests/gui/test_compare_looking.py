@@ -129,7 +129,14 @@ def test_painting_scores_the_slice_at_once_and_the_volume_when_the_hand_rests(wi
     tab.edited.save()
     tab.edited.save()
     written = sorted(path.name for path in tmp_path.glob("*edited*"))
-    assert written == ["case_1_scratch_edited.nii.gz", "case_1_scratch_edited_2.nii.gz"]
+    assert written == ["case_1_scratch_edited.nii.gz"], "once"
+    method.undo()
+    qtbot.waitUntil(lambda: tab.comparison.edits.unsaved != [], timeout=5000)
+    method.redo()
+    qtbot.waitUntil(lambda: tab._case.by_slice(0, "dice")[4] == 0.0, timeout=5000)
+    tab.edited.save()
+    written = sorted(path.name for path in tmp_path.glob("*edited*"))
+    assert written == ["case_1_scratch_edited.nii.gz", "case_1_scratch_edited_2.nii.gz"], "nothing is written over"
 
     # painting on the reference scores all
     truth = labels_of(viewer)[0]
