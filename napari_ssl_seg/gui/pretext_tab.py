@@ -18,9 +18,11 @@ from superqt import QElidingLabel
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui.anatomy_panel import AnatomyPanel
+from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.chips import ChipRow
 from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.fields import ChoiceField
+from napari_ssl_seg.gui.method_choice import MethodChoice
 from napari_ssl_seg.gui.region_box import RegionBox
 from napari_ssl_seg.gui.seed_row import SeedRow
 from napari_ssl_seg.gui.style import mark
@@ -58,7 +60,13 @@ class PretextTab(QWidget):
         self._answer: InspectionAnswer | None = None
         self._warm = False
         self._worker = LatestOnly(
-            answer, self._show, self._fail, on_busy=self._busy, delay=DELAY_MILLISECONDS, owner=self
+            answer,
+            self._show,
+            self._fail,
+            on_busy=self._busy,
+            delay=DELAY_MILLISECONDS,
+            gives_way=self._waits,
+            owner=self,
         )
         self._dimmer = QTimer(self)
         self._dimmer.setSingleShot(True)
@@ -72,7 +80,7 @@ class PretextTab(QWidget):
 
     # -- making it ------------------------------------------------------------------------------------------------
     def _make(self) -> None:
-        self.method_box = ChoiceField([])
+        self.method_box = MethodChoice([])
         self.paper_label = QLabel()
         self.paper_label.setWordWrap(True)
         mark(self.paper_label, "hint")
@@ -166,12 +174,8 @@ class PretextTab(QWidget):
     def _fill_methods(self) -> None:
         from napari_ssl_seg.methods import list_methods
 
-        self.method_box.blockSignals(True)
-        for method in list_methods():
-            self._methods[method.name] = method
-            self.method_box.addItem(method.title, method.name)
-            self.method_box.setItemData(self.method_box.count() - 1, method.paper, Qt.ItemDataRole.ToolTipRole)
-        self.method_box.blockSignals(False)
+        self._methods = {method.name: method for method in list_methods()}
+        self.method_box.set_methods(list(self._methods.values()))
         self._method_changed()
 
     @property
@@ -195,14 +199,8 @@ class PretextTab(QWidget):
         self.regions.set_method(method, values)
         self.form.set_model(method.Config, values, hide=field_names() if method.needs.regions else ())
         self.regions.follow(self._asks())
-        before = self.dims_box.value()
-        self.dims_box.blockSignals(True)
-        self.dims_box.clear()
-        for dims, text in ((2, "2D: the shown slice"), (3, "3D: a block around it")):
-            if dims in method.dims:
-                self.dims_box.addItem(text, dims)
-        self.dims_box.set_value(before)
-        self.dims_box.blockSignals(False)
+        patches = ((2, "2D: the shown slice"), (3, "3D: a block around it"))
+        refill(self.dims_box, [(text, dims) for dims, text in patches if dims in method.dims])
         self.dims_box.setEnabled(self.dims_box.count() > 1)
         self._fill_runs()
         self._views.clear()
@@ -210,15 +208,9 @@ class PretextTab(QWidget):
 
     def _fill_runs(self) -> None:
         runs = fitting_runs(self._workbench.runs, self.method or "") if self._workbench.study is not None else []
-        before = self.run_box.value()
-        self.run_box.blockSignals(True)
-        self.run_box.clear()
-        self.run_box.addItem("no run", None)
-        for run_id, title in runs:
-            self.run_box.addItem(title, run_id)
-            self.run_box.setItemData(self.run_box.count() - 1, run_id, Qt.ItemDataRole.ToolTipRole)
-        self.run_box.set_value(before)
-        self.run_box.blockSignals(False)
+        refill(self.run_box, [("no run", None), *((title, run_id) for run_id, title in runs)])
+        for place, (run_id, _) in enumerate(runs, start=1):
+            self.run_box.setItemData(place, run_id, Qt.ItemDataRole.ToolTipRole)
         self.run_label.setVisible(bool(runs))
         self.run_box.setVisible(bool(runs))
 
@@ -310,6 +302,9 @@ class PretextTab(QWidget):
 
     def _asks(self) -> bool:
         return self.isVisible()
+
+    def _waits(self) -> bool:
+        return self.regions.show_row.quick_busy
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)

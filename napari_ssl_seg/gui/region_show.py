@@ -107,6 +107,11 @@ class RegionShow(QWidget):
         """Whether any source is at work."""
         return any(worker.busy for worker in self._workers.values())
 
+    @property
+    def quick_busy(self) -> bool:
+        """Whether a source that answers at once is at work."""
+        return self._workers[False].busy
+
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Settings of the method; what is shown is drawn again where they are others."""
         if dict(values) != dict(self._values):

@@ -21,6 +21,7 @@ from napari_ssl_seg.gui.config_form import ConfigForm
 from napari_ssl_seg.gui.eliding import ElidingCombo
 from napari_ssl_seg.gui.fields import ChoiceField, IntField
 from napari_ssl_seg.gui.joint_choice import JointChoice, joint_only
+from napari_ssl_seg.gui.method_choice import MethodChoice
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.gui.train_choices import SCRATCH, Start
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings
@@ -213,7 +214,7 @@ class PretrainCard(Card):
         super().__init__(
             "Pretrain", "Start pretraining", PretrainSettings, PretrainSettings.model_fields["iterations"].default
         )
-        self.method = ChoiceField(["…"])
+        self.method = MethodChoice(["…"])
         self.method.setToolTip("What the network learns from scans without labels")
         self.add_row("Method", self.method)
         self.add_row("Network", self.network_row)
@@ -224,7 +225,7 @@ class PretrainCard(Card):
 
     def set_methods(self, methods: Sequence[type[Method]]) -> None:
         self._methods = {method.name: method for method in methods}
-        refill(self.method, [(method.title, method.name) for method in methods])
+        self.method.set_methods(methods)
         self._method_chosen()
 
     def _method_chosen(self) -> None:

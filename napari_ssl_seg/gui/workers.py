@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 YIELD_SECONDS = 0.05
 THREADS = 16
 """Qt's pool has one thread a core: on two cores a run and a preparation would leave none for what follows a slider."""
+LOOK_AGAIN_MILLISECONDS = 10
 
 
 class WorkFailed(TrainingFailed):
@@ -193,7 +194,8 @@ class LatestOnly:
     """One call at a time in another thread; of those asked for meanwhile only the newest is made.
 
     For work that follows a slider: the answer to an older question is not waited for, and never shown after a newer
-    one. ``delay`` (ms) lets the slider rest first.
+    one. ``delay`` (ms) lets the slider rest first. While ``gives_way`` says so nothing is begun: two threads of Python
+    at once take twice as long each, and what is quick should be seen first.
     """
 
     def __init__(
@@ -204,9 +206,11 @@ class LatestOnly:
         *,
         on_busy: Callable[[bool], None] | None = None,
         delay: int = 0,
+        gives_way: Callable[[], bool] | None = None,
         owner: QObject | None = None,
     ) -> None:
         self._function = function
+        self._gives_way = gives_way
         self._on_result, self._on_error, self._on_busy = on_result, on_error, on_busy
         self._owner = owner
         self._delay = delay
@@ -240,6 +244,9 @@ class LatestOnly:
 
     def _start(self) -> None:
         if self._task is not None or not self._pending:
+            return
+        if self._gives_way is not None and self._gives_way():
+            self._timer.start(LOOK_AGAIN_MILLISECONDS)
             return
         question = self._pending.pop()
         self._task = run(

@@ -5,19 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from napari_ssl_seg.methods.registry import list_methods
+from napari_ssl_seg.methods.registry import family_of, list_methods
 
 if TYPE_CHECKING:
     from napari_ssl_seg.methods.base import MethodConfig
 
 
 def describe_methods() -> list[dict[str, Any]]:
-    """One entry a method: ``name``, ``title``, ``paper``, ``dims``, ``networks`` (empty: any), ``description`` and ``fields``
+    """One entry a method: ``name``, ``title``, ``family``, ``paper``, ``dims``, ``networks`` (empty: any), ``description`` and ``fields``
     (`describe_field`)."""
     return [
         {
             "name": method.name,
             "title": method.title,
+            "family": family_of(method.name),
             "paper": method.paper,
             "dims": sorted(method.dims),
             "networks": list(method.networks),

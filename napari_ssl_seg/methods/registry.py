@@ -16,34 +16,51 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.base import Method, MethodConfig
 
-_CLASSES = {
-    "volume_fusion": ("napari_ssl_seg.methods.volume_fusion", "VolumeFusion"),
-    "simmim": ("napari_ssl_seg.methods.simmim", "SimMIM"),
-    "models_genesis": ("napari_ssl_seg.methods.models_genesis", "ModelsGenesis"),
-    "patch_swap": ("napari_ssl_seg.methods.patch_swap", "PatchSwap"),
-    "mae": ("napari_ssl_seg.methods.mae", "MAE"),
-    "fdas": ("napari_ssl_seg.methods.fdas", "FDAS"),
-    "lrc": ("napari_ssl_seg.methods.lrc", "LRC"),
-    "mod": ("napari_ssl_seg.methods.mod", "MOD"),
-    "alice": ("napari_ssl_seg.methods.alice", "Alice"),
-    "simclr": ("napari_ssl_seg.methods.simclr", "SimCLR"),
-    "moco": ("napari_ssl_seg.methods.moco", "MoCo"),
-    "byol": ("napari_ssl_seg.methods.byol", "BYOL"),
-    "simsiam": ("napari_ssl_seg.methods.simsiam", "SimSiam"),
-    "dino": ("napari_ssl_seg.methods.dino", "DINO"),
-    "densecl": ("napari_ssl_seg.methods.densecl", "DenseCL"),
-    "moco_v3": ("napari_ssl_seg.methods.moco_v3", "MoCoV3"),
-    "ibot": ("napari_ssl_seg.methods.ibot", "IBOT"),
-    "rotation": ("napari_ssl_seg.methods.rotation", "Rotation"),
-    "relative_location": ("napari_ssl_seg.methods.relative_location", "RelativeLocation"),
-    "voco": ("napari_ssl_seg.methods.voco", "VoCo"),
-    "swin_unetr_pretext": ("napari_ssl_seg.methods.swin_pretext", "SwinPretext"),
+_HOME = "napari_ssl_seg.methods."
+_FAMILIES = {
+    "Structure, fusion, anatomy": {
+        "volume_fusion": ("volume_fusion", "VolumeFusion"),
+        "fdas": ("fdas", "FDAS"),
+        "lrc": ("lrc", "LRC"),
+        "alice": ("alice", "Alice"),
+        "mod": ("mod", "MOD"),
+    },
+    "Hidden or spoilt, then restored": {
+        "simmim": ("simmim", "SimMIM"),
+        "mae": ("mae", "MAE"),
+        "models_genesis": ("models_genesis", "ModelsGenesis"),
+        "patch_swap": ("patch_swap", "PatchSwap"),
+    },
+    "Two views of one image": {
+        "simclr": ("simclr", "SimCLR"),
+        "moco": ("moco", "MoCo"),
+        "moco_v3": ("moco_v3", "MoCoV3"),
+        "byol": ("byol", "BYOL"),
+        "simsiam": ("simsiam", "SimSiam"),
+        "dino": ("dino", "DINO"),
+        "ibot": ("ibot", "IBOT"),
+        "densecl": ("densecl", "DenseCL"),
+    },
+    "Place and orientation": {
+        "rotation": ("rotation", "Rotation"),
+        "relative_location": ("relative_location", "RelativeLocation"),
+        "voco": ("voco", "VoCo"),
+    },
+    "Several tasks at once": {
+        "swin_unetr_pretext": ("swin_pretext", "SwinPretext"),
+    },
 }
+_CLASSES = {name: home for family in _FAMILIES.values() for name, home in family.items()}
 
 
 def list_methods() -> list[type[Method]]:
     """Every method, in the order in which they are offered."""
     return [_load(name) for name in _CLASSES]
+
+
+def family_of(name: str) -> str:
+    """The family under which a method is offered; empty for a name that is not one of ours."""
+    return next((family for family, names in _FAMILIES.items() if name in names), "")
 
 
 def get_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
@@ -72,7 +89,7 @@ def get_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
 
 def _load(name: str) -> type[Method]:
     module, attribute = _CLASSES[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(_HOME + module), attribute)
 
 
 def _explain(method: str, config: type[MethodConfig], error: ErrorDetails) -> str:

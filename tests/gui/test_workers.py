@@ -142,6 +142,22 @@ def test_of_many_questions_the_newest_is_answered(until: Any, qtbot: Any) -> Non
     assert busy[-1] is False
 
 
+def test_what_gives_way_begins_when_the_other_has_ended_and_asks_the_newest(until: Any, qtbot: Any) -> None:
+    gate, order = threading.Event(), []
+    owner = QObject()
+    quick = LatestOnly(lambda question: gate.wait(10), lambda _: order.append("quick"), order.append, owner=owner)
+    slow = LatestOnly(lambda question: question, order.append, order.append, gives_way=lambda: quick.busy, owner=owner)
+    quick.submit(0)
+    slow.submit("old", now=True)
+    qtbot.wait(60)
+    slow.submit("new", now=True)
+    qtbot.wait(60)
+    assert order == [] and slow.busy
+    gate.set()
+    until(lambda: not slow.busy)
+    assert order == ["quick", "new"]
+
+
 def test_a_dropped_question_is_not_answered(until: Any, qtbot: Any) -> None:
     gate, answered = threading.Event(), []
     owner = QObject()
