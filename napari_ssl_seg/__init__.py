@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_ssl_seg.evaluation import evaluate
     from napari_ssl_seg.study import Study
+    from napari_ssl_seg.suggestion import suggest
     from napari_ssl_seg.training import finetune, predict, pretrain
 
 __version__ = "0.1.0"
-__all__ = ["Study", "evaluate", "finetune", "predict", "pretrain"]
+__all__ = ["Study", "evaluate", "finetune", "predict", "pretrain", "suggest"]
 
 _HOMES = {
     "Study": "napari_ssl_seg.study",
@@ -22,6 +23,7 @@ _HOMES = {
     "finetune": "napari_ssl_seg.training",
     "predict": "napari_ssl_seg.training",
     "pretrain": "napari_ssl_seg.training",
+    "suggest": "napari_ssl_seg.suggestion",
 }
 
 

@@ -212,6 +212,20 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--out", required=True, metavar="DIR")
     embed.add_argument("--device", default="auto")
 
+    suggest = verb("suggest", "suggesting:suggest", "What to label next: slices or scans, each with its reason.")
+    suggest.add_argument("study")
+    strategies = ("mixed", "diversity", "uncertainty", "disagreement", "expected_error", "random")
+    suggest.add_argument("--strategy", choices=strategies, default="mixed", help="[%(default)s]")
+    suggest.add_argument(
+        "--run", dest="runs", nargs="+", action="extend", metavar="RUN", help="[what suits the strategy]"
+    )
+    suggest.add_argument("--count", type=int, default=10, metavar="N", help="[%(default)s]")
+    suggest.add_argument("--unit", choices=("slice", "case"), default="slice", help="[%(default)s]")
+    suggest.add_argument("--purpose", choices=("label", "validation"), default="label", help="[%(default)s]")
+    suggest.add_argument("--variation", choices=("tta", "dropout", "none"), default="tta", help="[%(default)s]")
+    suggest.add_argument("--seed", type=int, default=0)
+    suggest.add_argument("--device", default="auto")
+
     compare = verb(
         "compare", "scoring:compare", "Pretrain, fine-tune, predict and score several methods; write a report."
     )

@@ -132,7 +132,7 @@ def embed(
     start, vectors = time.monotonic(), []
     for first in range(0, len(places), BATCH):
         batch = places[first : first + BATCH]
-        vectors.append(_vectors(study, backbone, spec, batch, chosen))
+        vectors.append(encode_places(study, backbone, spec, batch, chosen))
         done = first + len(batch)
         left = (time.monotonic() - start) / done * (len(places) - done)
         yield Event("progress", {"done": done, "total": len(places), "seconds_left": left, "what": what}, run.id)
@@ -151,7 +151,8 @@ def cached_path(study: Study, run: Run, what: What, most: int) -> Path:
     return study.cache_folder / "embeddings" / f"{run.id}-{step}-{what}-{most}-{content}.npz"
 
 
-def _vectors(study: Study, backbone: Any, spec: NetworkSpec, places: Sequence[Place], device: Any) -> np.ndarray:
+def encode_places(study: Study, backbone: Any, spec: NetworkSpec, places: Sequence[Place], device: Any) -> np.ndarray:
+    """The vectors of some places, float32 (N, D), by a backbone on ``device``."""
     import torch
     from torch.nn import functional
 

@@ -12,6 +12,8 @@ from napari_ssl_seg.errors import RunError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_ssl_seg.study import Case
+
 
 def choose_cases(order: Sequence[str], budget: int | str | None) -> list[str]:
     """The first cases of ``order``: a number, a share such as ``"10%"`` (rounded up), or None for all.
@@ -74,3 +76,17 @@ def choose_slices(
                 chosen[case_id].append(queue.pop(0))
                 count -= 1
     return {case_id: sorted(indices) for case_id, indices in chosen.items() if indices}
+
+
+def check_slices(slices: Mapping[str, Sequence[int]], cases: Mapping[str, Case]) -> None:
+    """Raise RunError unless every slice named lies in a case to train on and is labelled there, and there is one."""
+    if not any(len(indices) for indices in slices.values()):
+        raise RunError("no slice was named to train on; name at least one")
+    for case_id, indices in slices.items():
+        case = cases.get(case_id)
+        if case is None or not case.labelled:
+            raise RunError(f"{case_id} is no labelled scan of the train split; name slices of those only")
+        known = set(range(case.shape[0]) if case.labelled_slices is None else case.labelled_slices)
+        unknown = sorted({int(index) for index in indices} - known)
+        if unknown:
+            raise RunError(f"slice {unknown[0]} of {case_id} is not labelled; label it or leave it out")

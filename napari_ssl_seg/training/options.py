@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_ssl_seg.methods.base import Method
 
@@ -35,7 +35,7 @@ class FinetuneOptions(TrainingOptions, total=False):
     """Of a fine-tuning."""
 
     cases: int | str | None
-    slices: int | None
+    slices: int | Mapping[str, Sequence[int]] | None
     joint: str | Method | None
     settings: Mapping[str, Any] | None
     """Hyper-parameters of the joint method, by name."""

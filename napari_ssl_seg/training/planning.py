@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping as MappingType
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_ssl_seg.errors import RunError
-from napari_ssl_seg.training.budget import choose_cases, choose_slices
+from napari_ssl_seg.training.budget import check_slices, choose_cases, choose_slices
 from napari_ssl_seg.training.runs import Run, RunRecord
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, TrainSettings, make_settings
 
@@ -78,7 +79,7 @@ def prepare_finetune(
     init: str | Run = "scratch",
     *,
     cases: int | str | None = None,
-    slices: int | None = None,
+    slices: int | Mapping[str, Sequence[int]] | None = None,
     network: str | None = None,
     preset: str | None = None,
     dims: int | None = None,
@@ -107,6 +108,9 @@ def prepare_finetune(
     made_seed = int((train or {}).get("seed", 0) if seed is None else seed)
     chosen = choose_cases(study.train_labelled_order(made_seed), cases)
     by_id = {case.id: case for case in study.cases(split="train")}
+    if isinstance(slices, MappingType):
+        check_slices(slices, by_id)
+        chosen = [case_id for case_id in study.train_labelled_order(made_seed) if len(slices.get(case_id, ()))]
     used = [by_id[case_id] for case_id in chosen]
     if parent is None:
         allowed = beside.networks if beside is not None else ()
@@ -117,7 +121,10 @@ def prepare_finetune(
     if made.preview_case:
         study.case(made.preview_case)
     restricted = {case.id: list(case.labelled_slices) for case in used if case.labelled_slices is not None}
-    if slices is not None:
+    if isinstance(slices, MappingType):
+        restricted = {case.id: sorted({int(index) for index in slices[case.id]}) for case in used}
+        slices = sum(map(len, restricted.values()))
+    elif slices is not None:
         restricted = choose_slices({case.id: _slice_candidates(study, case) for case in used}, slices, made.seed)
         used = [case for case in used if case.id in restricted]
     validation = [case.id for case in study.cases(split="validation", labelled=True)]

@@ -80,7 +80,8 @@ def finetune(
         How many labelled scans to use: a number, a share such as ``"10%"``, or None for all. Smaller budgets are
         contained in larger ones of the same seed.
     slices
-        How many labelled axial slices to use in all, drawn from those scans; the others count as unlabelled.
+        How many labelled axial slices to use in all, drawn from those scans; the others count as unlabelled. Or just
+        which: case -> axial indices.
     network, preset, dims
         As in `pretrain`; from a run they are that run's.
     joint

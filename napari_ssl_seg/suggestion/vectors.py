@@ -1,0 +1,152 @@
+"""One vector a spot: by a run's encoder, or of the scans themselves where there is no run yet."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ssl_seg.errors import RunError
+from napari_ssl_seg.files import atomic_path
+from napari_ssl_seg.suggestion.coverage import comparable
+from napari_ssl_seg.suggestion.records import Spot
+from napari_ssl_seg.training.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_ssl_seg.study import Case, Study
+    from napari_ssl_seg.suggestion.pool import Pool
+    from napari_ssl_seg.training.runs import Run
+
+THUMBNAIL = 12
+"""Side in pixels of the small pictures that stand for slices where there is no run."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points of the candidates and of what is labelled, in one space."""
+
+    spots: tuple[Spot, ...]
+    """The candidates, then what is labelled."""
+    points: NDArray[np.float64]
+    labelled: NDArray[np.bool_]
+    source: str | None
+    """The run whose encoder was asked."""
+
+
+def place_spots(study: Study, pool: Pool, run: Run | None, *, device: str = "auto") -> Generator[Event, None, Cloud]:
+    """Lay the spots of a pool out by how alike they are; a case lies at the mean of its slices."""
+    found: dict[Spot, np.ndarray]
+    if run is None:
+        found = yield from _thumbnails(study, pool)
+    else:
+        found = yield from _by_encoder(study, pool, run, device)
+    if pool.unit == "case":
+        by_case: dict[str, list[np.ndarray]] = {}
+        for spot, vector in found.items():
+            by_case.setdefault(spot.case_id, []).append(vector)
+        found = {Spot(case_id, None): np.mean(vectors, axis=0) for case_id, vectors in by_case.items()}
+    spots = tuple(spot for spot in (*pool.candidates, *pool.labelled) if spot in found)
+    known = set(pool.labelled)
+    points = comparable(np.stack([found[spot] for spot in spots]))
+    return Cloud(spots, points, np.array([spot in known for spot in spots]), run.id if run is not None else None)
+
+
+def _by_encoder(study: Study, pool: Pool, run: Run, device: str) -> Generator[Event, None, dict[Spot, np.ndarray]]:
+    """Vectors of every slice of the pool's cases, from the cache where these weights were asked before."""
+    from napari_ssl_seg.training.weights import describe_weights
+
+    description = describe_weights(run)
+    channels, step = int(description["network"]["in_channels"]), int(description.get("step", 0))
+    cases = [case for case in pool.cases if case.channels == channels]
+    if not cases:
+        raise RunError(f"run {run.id} takes scans of {channels} channels, and there is none; name another run")
+    path = study.cache_folder / "suggestion" / f"{run.id}-{step}-vectors.npz"
+    kept, loaded, fresh = _load(path), None, False
+    start = time.monotonic()
+    found: dict[Spot, np.ndarray] = {}
+    try:
+        for done, case in enumerate(cases):
+            key = f"{case.id} {case.fingerprint} {case.frame}"
+            if key not in kept:
+                left = (time.monotonic() - start) / done * (len(cases) - done) if done else None
+                data = {"what": "embedding", "done": done, "total": len(cases), "seconds_left": left}
+                yield Event("progress", data, run.id)
+                loaded = loaded or _load_encoder(run, device)
+                kept[key] = _encode(study, case, *loaded)
+                fresh = True
+            found |= {Spot(case.id, index): vector for index, vector in enumerate(kept[key])}
+    finally:  # also where it is stopped: the next call goes on there
+        if fresh:
+            _save(path, kept)
+    return found
+
+
+def _load_encoder(run: Run, device: str) -> tuple[Any, Any, str]:
+    from napari_ssl_seg.training.hardware import pick_device
+    from napari_ssl_seg.training.weights import load_backbone
+
+    backbone, spec = load_backbone(run)
+    name = pick_device(device).name
+    return backbone.to(name), spec, name
+
+
+def _encode(study: Study, case: Case, backbone: Any, spec: Any, device: str) -> np.ndarray:
+    from napari_ssl_seg.embedding import choose_places
+    from napari_ssl_seg.embedding.vectors import BATCH, encode_places
+
+    places = choose_places([case], spec, "slices", most=case.shape[0])
+    parts = [places[first : first + BATCH] for first in range(0, len(places), BATCH)]
+    return np.concatenate([encode_places(study, backbone, spec, part, device) for part in parts])
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Vectors by case; nothing where the file is absent or damaged."""
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            keys, counts, vectors = data["keys"].tolist(), data["counts"], data["vectors"]
+    except Exception:  # whatever a damaged zip raises: the vectors are made anew
+        return {}
+    return dict(zip(keys, np.split(vectors, np.cumsum(counts)[:-1]), strict=True))
+
+
+def _save(path: Path, kept: dict[str, np.ndarray]) -> None:
+    counts = np.array([len(vectors) for vectors in kept.values()])
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, keys=np.array(list(kept)), counts=counts, vectors=np.concatenate(list(kept.values())))
+
+
+def _thumbnails(study: Study, pool: Pool) -> Generator[Event, None, dict[Spot, np.ndarray]]:
+    """Slices made small, contrast and all, and how high they lie in their scan."""
+    found: dict[Spot, np.ndarray] = {}
+    for done, case in enumerate(pool.cases):
+        yield Event("progress", {"what": "looking", "done": done, "total": len(pool.cases), "seconds_left": None})
+        array = study.patches_source(case.id, purpose="show").array
+        for index in range(case.shape[0]):
+            plane = np.asarray(array[0, index], np.float64)
+            small = _shrunk(plane)
+            height = np.full(THUMBNAIL, index / max(case.shape[0] - 1, 1))
+            found[Spot(case.id, index)] = np.concatenate([small.ravel(), height])
+    return found
+
+
+def _shrunk(plane: np.ndarray) -> np.ndarray:
+    """Means over `THUMBNAIL` x `THUMBNAIL` tiles (fewer where the slice is smaller than that)."""
+    for axis in (0, 1):
+        edges = np.linspace(0, plane.shape[axis], THUMBNAIL + 1).astype(int)
+        starts = np.minimum(edges[:-1], plane.shape[axis] - 1)
+        counts = np.maximum(np.diff(edges), 1)
+        sums = np.stack(
+            [plane.take(range(at, at + n), axis=axis).sum(axis=axis) for at, n in zip(starts, counts, strict=True)],
+            axis,
+        )
+        plane = sums / counts.reshape((-1, 1) if axis == 0 else (1, -1))
+    return plane
