@@ -1,0 +1,145 @@
+"""Filling the slices between labelled ones by the shapes of the classes.
+
+Raya and Udupa, IEEE TMI 1990: the signed distances to a class's outline in two slices are interpolated in between, and the
+class is where the result is positive. Each class is moved so that its centres lie on a line first, so that an object that
+shifts from slice to slice does not vanish between them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ssl_seg.annotation.proposals import Proposal
+from napari_ssl_seg.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+
+def fill_between(
+    labels: np.ndarray,
+    known_slices: Iterable[int],
+    values: Collection[int] | None = None,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    *,
+    case_id: str = "",
+) -> Proposal:
+    """Propose labels for the slices between labelled ones.
+
+    A class that only one of two neighbouring labelled slices has shrinks to a point half way to the other one.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x), of which only the known slices are looked at.
+    known_slices
+        Axial indices of slices that are labelled as a whole.
+    values
+        Classes to interpolate; None: all in the known slices.
+    spacing
+        (z, y, x) mm. Slices are evenly spaced, so z does not matter.
+
+    Returns
+    -------
+    Proposal
+        For the slices strictly between known ones.
+
+    Raises
+    ------
+    UserError
+        When fewer than two slices are known, or none lies between them.
+    """
+    known = sorted({int(z) for z in known_slices})
+    if known and not (known[0] >= 0 and known[-1] < labels.shape[0]):
+        raise UserError(f"the scan has the slices 0 to {labels.shape[0] - 1}, not {known[0]} to {known[-1]}")
+    between = tuple(z for low, high in pairwise(known) for z in range(low + 1, high))
+    if not between:
+        raise UserError("there is nothing to fill: label two slices with others between them")
+    made = np.zeros(labels.shape, labels.dtype if labels.dtype.kind == "u" else np.uint16)
+    for low, high in pairwise(known):
+        if high - low > 1:
+            made[low + 1 : high] = _between(labels[low], labels[high], high - low, values, tuple(spacing[1:]))
+    words = f"fill between {len(known)} labelled slices"
+    return Proposal(case_id, made, between, words)
+
+
+def _between(
+    first: np.ndarray, last: np.ndarray, steps: int, values: Collection[int] | None, spacing: tuple[float, ...]
+) -> np.ndarray:
+    """(steps - 1, y, x) labels of the slices between two."""
+    found = set(np.unique(first).tolist()) | set(np.unique(last).tolist())
+    chosen = sorted((found if values is None else found & set(values)) - {0})
+    made = np.zeros((steps - 1, *first.shape), np.uint16)
+    if not chosen:
+        return made
+    box = _box(np.isin(first, chosen) | np.isin(last, chosen))
+    a, b = first[box], last[box]
+    shapes = [_Shape(a == value, b == value, spacing) for value in chosen]
+    whole = _Shape(np.isin(a, chosen), np.isin(b, chosen), spacing, move=False) if len(chosen) > 1 else shapes[0]
+    numbers = np.array(chosen, np.uint16)
+    for step in range(1, steps):
+        share = step / steps
+        scores = np.stack([shape.at(share) for shape in shapes])
+        best = scores.argmax(axis=0)
+        top = np.take_along_axis(scores, best[None], axis=0)[0]
+        inside = (top > 0) | ((top > -whole.at(share)) if len(chosen) > 1 else False)
+        made[step - 1][box] = np.where(inside, numbers[best], 0)
+    return made
+
+
+class _Shape:
+    """One class in two slices, and anywhere between them."""
+
+    def __init__(self, a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...], *, move: bool = True) -> None:
+        self.ends = _distances(a, b, spacing)
+        self.shift = _centre(b) - _centre(a) if move and a.any() and b.any() else np.zeros(2)
+
+    def at(self, share: float) -> np.ndarray:
+        """Signed distance (y, x) in mm, positive inside; ``share`` of the way from the first to the second."""
+        a, b = self.ends
+        if self.shift.any():
+            a, b = _moved(a, share * self.shift), _moved(b, (share - 1) * self.shift)
+        return (1 - share) * a + share * b
+
+
+def _distances(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Of an empty slice: as far outside as the other is inside at most, so that nothing is left half way."""
+    one = _signed(a, spacing) if a.any() else None
+    other = _signed(b, spacing) if b.any() else None
+    if one is None:
+        assert other is not None
+        return np.full(a.shape, -float(other.max())), other
+    return one, np.full(a.shape, -float(one.max())) if other is None else other
+
+
+def _signed(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """Distance to the outline, which lies half a pixel outside the outermost centres; positive inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    padded = np.pad(mask, 1)
+    half = min(spacing) / 2
+    inside = distance_transform_edt(padded, sampling=spacing)
+    outside = distance_transform_edt(~padded, sampling=spacing)
+    return np.where(padded, inside - half, half - outside)[1:-1, 1:-1]
+
+
+def _centre(mask: np.ndarray) -> np.ndarray:
+    return np.array([float(place.mean()) for place in np.nonzero(mask)])
+
+
+def _moved(distance: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import shift as shifted
+
+    return shifted(distance, shift, order=1, mode="nearest")
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    height, width = mask.shape
+    return (
+        slice(max(0, int(rows[0]) - 2), min(height, int(rows[-1]) + 3)),
+        slice(max(0, int(columns[0]) - 2), min(width, int(columns[-1]) + 3)),
+    )
