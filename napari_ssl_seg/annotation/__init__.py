@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_ssl_seg.annotation.database import LabelsUnwritable
     from napari_ssl_seg.annotation.effort import Effort, EffortSum, effort_by_tool, sum_effort
+    from napari_ssl_seg.annotation.export import export_labels
     from napari_ssl_seg.annotation.interpolation import fill_between
     from napari_ssl_seg.annotation.painting import apply_region, changed_voxels
     from napari_ssl_seg.annotation.prompts import PromptSession, open_prompts
     from napari_ssl_seg.annotation.proposals import Proposal, accept, proposal_from_prediction
+    from napari_ssl_seg.annotation.publish import publish
+    from napari_ssl_seg.annotation.reader import LabelReader
     from napari_ssl_seg.annotation.records import Entry
     from napari_ssl_seg.annotation.region_ladder import Region, RegionLadder, build_ladder
     from napari_ssl_seg.annotation.states import SliceState
@@ -25,6 +28,7 @@ __all__ = [
     "Effort",
     "EffortSum",
     "Entry",
+    "LabelReader",
     "LabelStore",
     "LabelsUnwritable",
     "PromptSession",
@@ -38,10 +42,12 @@ __all__ = [
     "build_ladder",
     "changed_voxels",
     "effort_by_tool",
+    "export_labels",
     "fill_between",
     "open_labels",
     "open_prompts",
     "proposal_from_prediction",
+    "publish",
     "sum_effort",
 ]
 
@@ -49,6 +55,7 @@ _HOMES = {
     "Effort": "effort",
     "EffortSum": "effort",
     "Entry": "records",
+    "LabelReader": "reader",
     "LabelStore": "store",
     "LabelsUnwritable": "database",
     "PromptSession": "prompts",
@@ -62,10 +69,12 @@ _HOMES = {
     "build_ladder": "region_ladder",
     "changed_voxels": "painting",
     "effort_by_tool": "effort",
+    "export_labels": "export",
     "fill_between": "interpolation",
     "open_labels": "store",
     "open_prompts": "prompts",
     "proposal_from_prediction": "proposals",
+    "publish": "publish",
     "sum_effort": "effort",
 }
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 KEYFRAMES = 256
 SliceRows = list[tuple[int, bytes]]
+BoxRow = tuple[int, int, int, int, int, int, bytes]
 
 
 def write_box(
@@ -36,8 +37,10 @@ def write_box(
     tool: str,
     session: int,
     source: str | None = None,
-) -> int | None:
-    """Make a box of a case hold ``values``; return the number of the new entry, None where it held them already.
+) -> tuple[int, SliceRows] | None:
+    """Make a box of a case hold ``values``; return the new entry's number and the slices as they are since, packed.
+
+    None where the box held these values already.
 
     Parameters
     ----------
@@ -53,7 +56,8 @@ def write_box(
         )
     )
     box = (slice(y0, y0 + ny), slice(x0, x0 + nx))
-    changed, rows = 0, []
+    changed = 0
+    rows: SliceRows = []
     hull = np.zeros((ny, nx), bool)
     for index, new in enumerate(values):
         z = z0 + index
@@ -91,7 +95,7 @@ def write_box(
             "INSERT INTO keyframes SELECT case_number, z, ?, voxels FROM slices WHERE case_number = ? AND entry > ?",
             (number, case_number, number - KEYFRAMES),
         )
-    return number
+    return number, rows
 
 
 def slices_now(connection: sqlite3.Connection, case_number: int) -> SliceRows:
@@ -99,9 +103,7 @@ def slices_now(connection: sqlite3.Connection, case_number: int) -> SliceRows:
     return connection.execute("SELECT z, voxels FROM slices WHERE case_number = ?", (case_number,)).fetchall()
 
 
-def slices_before(
-    connection: sqlite3.Connection, case_number: int, number: int
-) -> tuple[SliceRows, list[tuple[int, int, int, int, int, int, bytes]]]:
+def slices_before(connection: sqlite3.Connection, case_number: int, number: int) -> tuple[SliceRows, list[BoxRow]]:
     """What `assemble` makes the labels after entry ``number`` of: slices, and the boxes that came after them."""
     keyframe = number - number % KEYFRAMES
     slices = connection.execute(
@@ -119,7 +121,7 @@ def slices_before(
 def assemble(
     shape: Shape,
     slices: Iterable[tuple[int, bytes]],
-    boxes: Iterable[tuple[int, int, int, int, int, int, bytes]] = (),
+    boxes: Iterable[BoxRow] = (),
 ) -> np.ndarray:
     """A label map (z, y, x) of packed slices and boxes: uint8, or uint16 where a value needs it.
 

@@ -85,13 +85,31 @@ class LabelFile:
         self.path = folder / FILE_NAME
         self._idle: list[tuple[int, tuple[int, int], sqlite3.Connection]] = []
         self._lock = threading.Lock()
+        self._seen = False
 
     def exists(self) -> bool:
-        """Whether anything was stored yet."""
+        """Whether anything was stored yet.
+
+        Raises
+        ------
+        LabelsUnwritable
+            When the file is not there any more, or nobody can tell: that is not the same as no labels.
+        """
         try:
-            return self.path.stat().st_size > 0
-        except OSError:
+            found = self.path.stat().st_size > 0
+        except OSError as error:
+            if self._seen or not isinstance(error, FileNotFoundError):
+                raise self._unwritable(error.strerror or str(error)) from error
             return False
+        self._seen = self._seen or found
+        return found
+
+    def is_gone(self) -> bool:
+        """Whether the file was there, and is not any more."""
+        try:
+            return self._seen and self.path.stat().st_size == 0
+        except OSError:
+            return self._seen
 
     def create(self) -> None:
         """Make the store where there is none; one whole transaction, so a kill leaves a store or none.
@@ -101,7 +119,7 @@ class LabelFile:
         LabelsUnwritable
             When the folder cannot be written.
         """
-        if self.exists():
+        if not self.is_gone() and self.exists():
             return
         try:
             self.folder.mkdir(exist_ok=True)  # not its parents: where the drive is gone, no folder must take its place
@@ -119,6 +137,7 @@ class LabelFile:
                 connection.execute("COMMIT")
             finally:
                 connection.close()
+        self._seen = True
 
     def check(self) -> None:
         """Raise StudyError where the file is damaged, of another program or of another version."""
@@ -214,18 +233,19 @@ class LabelFile:
             yield
         except sqlite3.OperationalError as error:
             if "no such" in str(error):
-                raise self._damaged(error) from error
+                raise StudyError(self.damaged(error)) from error
             raise self._unwritable(_plain(str(error))) from error
         except (sqlite3.Error, ValueError) as error:
-            raise self._damaged(error) from error
+            raise StudyError(self.damaged(error)) from error
 
     def _unwritable(self, reason: str) -> LabelsUnwritable:
         return LabelsUnwritable(
             f"labels cannot be kept in {self.path} ({reason}); free some space, or see that the study may be written to"
         )
 
-    def _damaged(self, error: Exception) -> StudyError:
-        return StudyError(
+    def damaged(self, error: Exception) -> str:
+        """A sentence about a store that cannot be read."""
+        return (
             f"{self.path} is damaged or no label store ({error}); put a copy of it back, or move it away to begin anew"
         )
 

@@ -58,3 +58,29 @@ class StateChange:
     case_id: str
     slices: tuple[int, ...]
     state: SliceState
+
+
+@dataclass(frozen=True, eq=False)
+class OwnLabel:
+    """The label file that a study has for a case, before anything was drawn here."""
+
+    array: np.ndarray
+    """(z, y, x), uint8 or uint16."""
+    source: str
+    """Name of the file."""
+    labelled_slices: tuple[int, ...] | None
+    """Axial slices that count; None: all."""
+    file_type: str
+    """Voxel type in the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCase:
+    """What the store holds of a case at one moment."""
+
+    slices: list[tuple[int, bytes]]
+    """Axial index and packed labels of those that were ever drawn on."""
+    states: bytes
+    """A `SliceState` each slice."""
+    revision: int
+    """How often the case was changed."""

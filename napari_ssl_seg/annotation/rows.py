@@ -28,13 +28,6 @@ def first_states(depth: int, labelled_slices: Iterable[int] | None) -> np.ndarra
     return states
 
 
-def set_states(connection: sqlite3.Connection, case_number: int, slices: Iterable[int], state: SliceState) -> None:
-    (stored,) = connection.execute("SELECT states FROM cases WHERE number = ?", (case_number,)).fetchone()
-    states = np.frombuffer(stored, np.uint8).copy()
-    states[list(slices)] = state
-    connection.execute("UPDATE cases SET states = ? WHERE number = ?", (states.tobytes(), case_number))
-
-
 def insert_effort(connection: sqlite3.Connection, efforts: Iterable[Effort]) -> None:
     connection.executemany(
         "INSERT INTO effort VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -71,3 +64,8 @@ def begin_session(connection: sqlite3.Connection) -> tuple[int, str | None]:
 def last_session(connection: sqlite3.Connection) -> int:
     """The one that may write."""
     return int(connection.execute("SELECT coalesce(max(number), 0) FROM sessions").fetchone()[0])
+
+
+def close_session(connection: sqlite3.Connection, session: int) -> None:
+    """Note that a window was closed, so that the next has nothing to restore."""
+    connection.execute("UPDATE sessions SET closed = ? WHERE number = ?", (time.time(), session))

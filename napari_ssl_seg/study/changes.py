@@ -11,6 +11,7 @@ from napari_ssl_seg.study.importing import LABEL_MARK, examine_label
 from napari_ssl_seg.volumes import read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from napari_ssl_seg.study.records import Case
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
 def case_stamp(case: Case) -> str:
     """Of a case's images and label as they are now."""
     return file_stamp(case.image_files if case.label_file is None else (*case.image_files, case.label_file))
+
+
+def given_label(case: Case, file: Path, *, sparse: bool) -> Case:
+    """The case with a label map that somebody gives it; as `with_label`, and refused for one time point of a file."""
+    if case.frame is not None:
+        raise StudyError(
+            f"{case.id} is one time point of {case.images[0]}; save it as a file of its own to give it a label"
+        )
+    return with_label(case, file, sparse=sparse)
+
+
+def with_slices(case: Case, indices: Iterable[int] | None) -> Case:
+    """The case with these axial slices of its label counting (None: all); raises StudyError where they cannot."""
+    if case.label is None:
+        raise StudyError(f"{case.id} has no label, so no slices of it can count; give it a label first")
+    slices = None if indices is None else tuple(sorted({int(index) for index in indices}))
+    if slices and not 0 <= slices[0] <= slices[-1] < case.shape[0]:
+        raise StudyError(f"{case.id} has the slices 0 to {case.shape[0] - 1}, not {slices[0]} to {slices[-1]}")
+    return case._replace(labelled_slices=slices)
 
 
 def with_label(case: Case, file: Path, *, sparse: bool) -> Case:

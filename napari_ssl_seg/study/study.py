@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_ssl_seg.errors import StudyError
 from napari_ssl_seg.study.arrays import create_from_arrays
-from napari_ssl_seg.study.changes import look_again, with_label
+from napari_ssl_seg.study.changes import given_label, look_again, with_slices
 from napari_ssl_seg.study.classes import change_class, new_classes
 from napari_ssl_seg.study.creation import create_study
 from napari_ssl_seg.study.database import Database
+from napari_ssl_seg.study.drawn import publish_labels
 from napari_ssl_seg.study.hashing import combined_fingerprint
 from napari_ssl_seg.study.purposes import check_purpose, check_split
 from napari_ssl_seg.study.records import SPLITS, Case, ClassInfo, Problem, Purpose, Scan, Split, StudySettings
@@ -337,25 +338,27 @@ class Study:
         self._database.set_class(new)
         return new
 
-    def add_label(self, case_id: str, path: str | os.PathLike[str]) -> Case:
+    def add_label(
+        self, case_id: str, path: str | os.PathLike[str], *, slices: Iterable[int] | Literal["found"] | None = "found"
+    ) -> Case:
         """Give a case a label map (or another one); the file is referred to where it lies.
+
+        Axial ``slices`` count; None: all; "found": as the study was made, all or those with any label.
 
         Raises
         ------
         StudyError
             When it cannot be read, holds anything but classes, or does not share the image's grid; nothing is changed then.
         """
-        case = self.case(case_id)
-        if case.frame is not None:
-            raise StudyError(
-                f"{case_id} is one time point of {case.images[0]}; save it as a file of its own to give it a label"
-            )
-        new = with_label(case, Path(path).absolute(), sparse=self.settings.sparse_labels)
+        new = given_label(self.case(case_id), Path(path).absolute(), sparse=self.settings.sparse_labels)
+        new = new if slices == "found" else with_slices(new, slices)
         self._store([new])
         return new
 
     def refresh(self, case_ids: Iterable[str] | None = None) -> list[Case]:
         """Look again at files that were written to since the study knows them, such as labels mended in another program.
+
+        What was drawn in the study's label store since (`annotation.publish`) is brought into label files first.
 
         Fingerprints, classes and labelled slices follow; splits never change. Costs a glance at each file where nothing
         was written.
@@ -369,12 +372,15 @@ class Study:
         StudyError
             When what was written cannot be used.
         """
-        cases = self.cases() if case_ids is None else [self.case(case_id) for case_id in dict.fromkeys(case_ids)]
+        chosen = None if case_ids is None else list(dict.fromkeys(case_ids))
+        published = publish_labels(self, chosen)
+        cases = self.cases() if chosen is None else [self.case(case_id) for case_id in chosen]
         sparse = self.settings.sparse_labels
         changes = [change for case in cases if (change := look_again(case, sparse=sparse)) is not None]
         if changes:
             self._store([change.new for change in changes])
-        return [change.new for change in changes if change.other_content]
+        other = {change.new.id for change in changes if change.other_content}.union(published)
+        return [self.case(case.id) for case in cases if case.id in other]
 
     def _store(self, cases: list[Case]) -> None:
         values = {value for case in cases for value in case.label_values}
@@ -388,12 +394,6 @@ class Study:
         StudyError
             When the case has no label, or an index is not one of its slices.
         """
-        case = self.case(case_id)
-        if case.label is None:
-            raise StudyError(f"{case_id} has no label, so no slices of it can count; give it a label first")
-        slices = None if indices is None else tuple(sorted({int(index) for index in indices}))
-        if slices and not 0 <= slices[0] <= slices[-1] < case.shape[0]:
-            raise StudyError(f"{case_id} has the slices 0 to {case.shape[0] - 1}, not {slices[0]} to {slices[-1]}")
-        new = case._replace(labelled_slices=slices)
+        new = with_slices(self.case(case_id), indices)
         self._database.update_cases([new])
         return new

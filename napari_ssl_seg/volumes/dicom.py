@@ -101,6 +101,11 @@ def _single(path: Path, one: _Slice) -> Source:
     return Source(path, geometry, 1, one.dtype, nbytes, tuple(warnings), read=read)
 
 
+def series_files(path: Path) -> list[Path]:
+    """The files with pixels of the series in a folder, or of the one that a file belongs to."""
+    return [file.path for file in _series(path)]
+
+
 def _series(path: Path) -> list[DicomFile]:
     """The files of the series in a folder, or of the one that a file belongs to, in the order of their names."""
     folder = path if path.is_dir() else path.parent
