@@ -203,6 +203,22 @@ def _parser() -> argparse.ArgumentParser:
         help="bring predictions on another grid to the reference's, instead of refusing",
     )
 
+    drawn = verb(
+        "labels", "labels:labels", "What was drawn: states, history, effort; publish, export, import, restore."
+    )
+    drawn.add_argument("study")
+    actions = ("status", "publish", "export", "history", "effort", "import", "restore")
+    drawn.add_argument("action", nargs="?", choices=actions, default="status", help="[%(default)s]")
+    drawn.add_argument("cases", nargs="*", metavar="CASE", help="[all that were labelled]")
+    drawn.add_argument("--out", metavar="DIR|FILE", help="for export; for effort, a CSV file")
+    formats = ("nii.gz", "nii", "nrrd", "mha", "dcm")
+    drawn.add_argument(
+        "--format", dest="file_format", choices=formats, default="nii.gz", help="dcm: a DICOM Segmentation"
+    )
+    drawn.add_argument("--file", help="for import: a label map")
+    drawn.add_argument("--entry", type=int, metavar="N", help="for restore: of the history")
+    drawn.add_argument("--delete", action="store_true", help="for effort: forget it")
+
     embed = verb("embed", "embedding:embed", "Vectors of slices or patches by a run's encoder, and a map of them.")
     embed.add_argument("study")
     embed.add_argument("--run", required=True)

@@ -50,6 +50,11 @@ class WriterLock:
             pass
         self._claims, self.held = Claims(), False
 
+    def living_holder(self) -> str | None:
+        """`holder`, if it lives."""
+        names = sorted(_found(self._folder), key=_number)
+        return None if not names or self._claims.is_dead(self._folder / names[-1]) else self.holder()
+
     def holder(self) -> str:
         """Who holds it, in words: ``process 4711 on ward-pc since 14:03``."""
         names = sorted(_found(self._folder), key=_number)
