@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.annotation.painting import apply_region, changed_voxels
     from napari_ssl_seg.annotation.prompts import PromptSession, open_prompts
     from napari_ssl_seg.annotation.proposals import Proposal, accept, proposal_from_prediction
-    from napari_ssl_seg.annotation.publish import publish
+    from napari_ssl_seg.annotation.publishing import publish
     from napari_ssl_seg.annotation.reader import LabelReader
     from napari_ssl_seg.annotation.records import Entry
     from napari_ssl_seg.annotation.region_ladder import Region, RegionLadder, build_ladder
@@ -74,7 +74,7 @@ _HOMES = {
     "open_labels": "store",
     "open_prompts": "prompts",
     "proposal_from_prediction": "proposals",
-    "publish": "publish",
+    "publish": "publishing",
     "sum_effort": "effort",
 }
 

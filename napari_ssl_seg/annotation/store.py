@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.annotation.database import LabelsUnwritable
+from napari_ssl_seg.annotation.effort import Effort
 from napari_ssl_seg.annotation.kept import KeptCases
 from napari_ssl_seg.annotation.lock import WriterLock
 from napari_ssl_seg.annotation.packing import as_label_values
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_ssl_seg.annotation.effort import Effort
     from napari_ssl_seg.study import Study
 
 
@@ -210,20 +210,23 @@ class LabelStore(LabelReader):
             raise StudyError(f"{case_id} has the slices 0 to {depth - 1}, not {chosen[0]} to {chosen[-1]}")
         return StateChange(case_id, chosen, SliceState(state))
 
-    def apply(self, changes: Sequence[BoxChange | StateChange]) -> list[int | None]:
-        """Several changes in order, all in one transaction; the number of each one's entry."""
+    def apply(self, changes: Sequence[BoxChange | StateChange | Effort]) -> list[int | None]:
+        """Several changes in order, all in one transaction; the number of each one's entry in a history."""
         numbers: list[int | None] = []
 
         def write(transaction: Transaction) -> None:
             for change in changes:
-                if isinstance(change, StateChange):
-                    transaction.set_states(change.case_id, change.slices, change.state)
-                    numbers.append(None)
-                else:
-                    numbers.append(transaction.write(change, kind="change"))
+                number = None
+                if isinstance(change, BoxChange):
+                    number = transaction.write(change, kind="change")
                     transaction.add_effort(change.efforts)
+                elif isinstance(change, StateChange):
+                    transaction.set_states(change.case_id, change.slices, change.state)
+                else:
+                    transaction.add_effort((change,))
+                numbers.append(number)
 
-        self._change({change.case_id for change in changes}, write)
+        self._change({change.case_id for change in changes if not isinstance(change, Effort)}, write)
         return numbers
 
     def restore(self, case_id: str, number: int) -> int | None:
@@ -264,7 +267,7 @@ class LabelStore(LabelReader):
 
     def add_effort(self, effort: Effort) -> None:
         """Note what some work cost that changed nothing, such as looking."""
-        self._change(set(), lambda transaction: transaction.add_effort((effort,)))
+        self.apply([effort])
 
     def delete_effort(self) -> None:
         """Forget all effort, in the file, too."""

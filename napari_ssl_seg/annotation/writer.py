@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_ssl_seg.annotation.effort import Effort
 from napari_ssl_seg.annotation.records import BoxChange, StateChange
 from napari_ssl_seg.errors import UserError
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_ssl_seg.annotation.effort import Effort
     from napari_ssl_seg.annotation.states import SliceState
     from napari_ssl_seg.annotation.store import LabelStore
 
+Change = BoxChange | StateChange | Effort
 RETRY_SECONDS = 2.0
 AT_ONCE = 64
 """Changes a transaction at most, so that a nearly full disk still takes some of them."""
@@ -47,7 +48,7 @@ class Writer:
         """When the last change came to the disk, in seconds since 1970."""
         self.last_problem: str | None = None
         self._retry = retry_seconds
-        self._waiting: list[BoxChange | StateChange] = []
+        self._waiting: list[Change] = []
         self._in_work = 0
         self._condition = threading.Condition()
         self._hurry = False
@@ -85,6 +86,10 @@ class Writer:
         """As `LabelStore.set_state`, but returns at once; in order with what is put."""
         self._add(self.store.state_change(case_id, slices, state))
 
+    def add_effort(self, effort: Effort) -> None:
+        """As `LabelStore.add_effort`, but returns at once."""
+        self._add(effort)
+
     def flush(self, timeout: float | None = 10.0) -> bool:
         """Wait until everything is on the disk, trying at once where it was refused before; False where it is not."""
         end = None if timeout is None else time.monotonic() + timeout
@@ -110,7 +115,7 @@ class Writer:
         return done
 
     # -- inside -------------------------------------------------------------------------------------------------------
-    def _add(self, change: BoxChange | StateChange) -> None:
+    def _add(self, change: Change) -> None:
         with self._condition:
             if self._closing:
                 raise UserError("the labels' writer was closed; open the study again")
@@ -139,7 +144,7 @@ class Writer:
             else:
                 self._written(len(batch))
 
-    def _write(self, batch: list[BoxChange | StateChange]) -> None:
+    def _write(self, batch: list[Change]) -> None:
         if not self.store.writable:
             self.store.take_over()
         self.store.apply(batch)

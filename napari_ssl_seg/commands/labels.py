@@ -53,7 +53,7 @@ def labels(
 def _status(study: Study) -> dict[str, Any]:
     from napari_ssl_seg.annotation import open_labels
     from napari_ssl_seg.annotation.lock import WriterLock
-    from napari_ssl_seg.annotation.publish import unpublished
+    from napari_ssl_seg.annotation.publishing import unpublished
 
     store = open_labels(study, write=False)
     try:

@@ -14,6 +14,6 @@ def publish_labels(study: Study, case_ids: Sequence[str] | None) -> list[str]:
     """Write label files of what was drawn since the last time; the ids of those cases. A glance where there is no store."""
     if not (study.folder / "labels" / "labels.db").exists():
         return []
-    from napari_ssl_seg.annotation.publish import publish
+    from napari_ssl_seg.annotation.publishing import publish
 
     return publish(study, case_ids)

@@ -358,7 +358,7 @@ class Study:
     def refresh(self, case_ids: Iterable[str] | None = None) -> list[Case]:
         """Look again at files that were written to since the study knows them, such as labels mended in another program.
 
-        What was drawn in the study's label store since (`annotation.publish`) is brought into label files first.
+        What was drawn in the study's label store since (`annotation.publishing`) is brought into label files first.
 
         Fingerprints, classes and labelled slices follow; splits never change. Costs a glance at each file where nothing
         was written.
