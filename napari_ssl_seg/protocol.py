@@ -134,6 +134,7 @@ def compare_methods(
     folders = tuple(open_prediction_folder(study, name, folder) for name, folder in protocol.predictions.items())
     beside = {contender: joint_options(contender, protocol.method_settings) for contender in contenders}
     entries, tables = [], []
+    parts = _Parts(dict(zip(("pretrain", "fine-tune"), trainings(protocol), strict=True)))
     for repeat in range(protocol.repeats):
         for contender in contenders:
             common: dict[str, Any] = {
@@ -147,6 +148,8 @@ def compare_methods(
             if contender.pretraining is not None:
                 name, settings = split_variant(contender.start)
                 seed = repeat if protocol.pretrain_every_repeat else 0
+                if repeat == seed:
+                    yield parts.next("pretrain", contender.pretraining)
                 parent = yield from ledger.run(
                     study,
                     f"pretrain {contender.pretraining} {seed}",
@@ -162,6 +165,9 @@ def compare_methods(
                 )
             for budget in protocol.budgets:
                 start = time.monotonic()
+                drawn = f", draw {repeat + 1} of {protocol.repeats}" if protocol.repeats > 1 else ""
+                scans = f"{budget} labelled scan{'s' if budget > 1 else ''}"
+                yield parts.next("fine-tune", f"{method} on {scans}{drawn}")
                 inherited = beside[contender] | (common if parent is None else {"device": protocol.device})
                 run = yield from ledger.run(
                     study,
@@ -185,6 +191,30 @@ def compare_methods(
     if folders:
         tables.append((yield from evaluate(study, split="test", folders=folders)))
     return Outcome(tuple(entries), ScoreTable.merged(tables), folders)
+
+
+class _Parts:
+    """Counts the trainings of a protocol, and says which comes now."""
+
+    def __init__(self, rest: dict[str, int]) -> None:
+        self._rest, self._total, self._done = rest, sum(rest.values()), -1
+
+    def next(self, kind: str, what: str) -> Event:
+        """``progress``, with ``kind`` and ``rest`` (how many of each kind come after it) besides."""
+        from napari_ssl_seg.training import Event
+
+        self._done += 1
+        self._rest[kind] -= 1
+        data = {"what": f"{kind} {what}", "done": self._done, "total": self._total, "seconds_left": None}
+        return Event("progress", data | {"kind": kind, "rest": dict(self._rest)})
+
+
+def trainings(protocol: Protocol) -> tuple[int, int]:
+    """How many pretrainings and fine-tunings the protocol is made of."""
+    contenders = parse_contenders(protocol.methods)
+    pretrained = sum(contender.pretraining is not None for contender in contenders)
+    draws = protocol.repeats if protocol.pretrain_every_repeat else 1
+    return pretrained * draws, len(contenders) * len(protocol.budgets) * protocol.repeats
 
 
 def _entry(

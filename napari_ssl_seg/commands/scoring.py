@@ -96,6 +96,7 @@ def compare(
 ) -> dict[str, Any]:
     """Run the protocol for several methods and write a report."""
     from napari_ssl_seg.commands.text import follow
+    from napari_ssl_seg.comparing import note_finished, noted
     from napari_ssl_seg.protocol import Protocol, compare_methods
     from napari_ssl_seg.protocol_report import write_comparison_report
     from napari_ssl_seg.study import Study
@@ -113,9 +114,10 @@ def compare(
         device=device,
         predictions=_named_folders(predictions or []),
     )
-    outcome = follow(compare_methods(opened, protocol))
-    report = write_comparison_report(opened, protocol, outcome, Path(out))
     folder = Path(out)
+    outcome = follow(noted(opened, protocol, compare_methods(opened, protocol), folder))
+    report = write_comparison_report(opened, protocol, outcome, folder)
+    note_finished(folder, report)
     return {
         "report": str(report),
         "csv": str(folder / "scores.csv"),

@@ -94,9 +94,9 @@ class UnsavedGuard(WindowGuard):
             panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        panel = self._panel
         changed = event is not None and event.type() == QEvent.Type.ParentChange
-        if changed and panel is not None and watched is panel and panel.parentWidget() is None:
+        panel = self._panel if changed and watched is self._panel else None
+        if panel is not None and panel.parentWidget() is None:
             # napari takes it out of its dock without closing it; asked when that is through. It is held until then.
             QTimer.singleShot(0, partial(self._taken_out, panel))
         return super().eventFilter(watched, event)

@@ -13,6 +13,7 @@ from napari_ssl_seg.gui.compare_edit import EditedBox
 from napari_ssl_seg.gui.compare_files import ExportButton
 from napari_ssl_seg.gui.compare_slices import SliceOrder
 from napari_ssl_seg.gui.compare_sources import AddButton, RefusedBox
+from napari_ssl_seg.gui.comparison_job import ComparisonJob
 from napari_ssl_seg.gui.fields import ChoiceField
 from napari_ssl_seg.gui.method_list import MethodList, MethodRow
 from napari_ssl_seg.gui.predict_bar import PredictBar
@@ -45,6 +46,7 @@ class ComparePage(QWidget):
         self.add_button, self.export = AddButton(workbench, comparison, viewer), ExportButton(workbench)
         self.controls, self.order = ShowControls(), SliceOrder()
         self.refused, self.edited = RefusedBox(), EditedBox(workbench, comparison)
+        self.job = ComparisonJob(workbench)
         case_row, buttons = QHBoxLayout(), QHBoxLayout()
         case_row.addWidget(QLabel("Scan"))
         case_row.addWidget(self.case_choice, 1)
@@ -58,6 +60,7 @@ class ComparePage(QWidget):
         body.addLayout(case_row)
         body.addWidget(self.list, 2)
         body.addLayout(buttons)
+        body.addWidget(self.job)
         for part in (self.predicting, self.refused, self.controls, self.status, self.edited):
             body.addWidget(part)
         body.addWidget(self.order, 3)

@@ -34,7 +34,7 @@ from napari_ssl_seg.study.records import Target  # noqa: TC001 - pydantic looks 
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 HEARTBEAT_SECONDS = 2.0
 SILENT_SECONDS = 20.0
@@ -153,8 +153,12 @@ class Run:
 
     def append(self, event: Event) -> None:
         """Add one line; a single write, so that readers never see half a line but at the very end."""
-        with open(self.events_path, "a", encoding="utf-8") as stream:
-            stream.write(event.to_json() + "\n")
+        with open(self.events_path, "a+b") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, end - 1))
+            # What a full disk or a power cut left of a line must not spoil the next one.
+            start = b"\n" if stream.read(1) not in (b"", b"\n") else b""
+            stream.write(start + event.to_json().encode() + b"\n")
 
     def events(self) -> list[Event]:
         """All that happened so far, oldest first."""
@@ -289,11 +293,15 @@ class Run:
 
 
 def process_alive(run: Run) -> bool | None:
-    """Whether the process noted in ``process.json`` still runs; None where that cannot be known from here.
+    """Whether the process noted in ``process.json`` still runs; None where that cannot be known from here."""
+    return noted_process_alive(run.process)
+
+
+def noted_process_alive(process: Mapping[str, Any]) -> bool | None:
+    """Whether the process with this ``pid``, ``create_time`` and ``host`` still runs; None where that cannot be known.
 
     A pid alone would do until it is given to another process; the start time tells the two apart.
     """
-    process = run.process
     if process.get("host") != platform.node() or not isinstance(process.get("pid"), int):
         return None
     import psutil

@@ -81,6 +81,7 @@ class Workbench:
         self._slice_index = 0
         self._shown_runs: tuple[str, ...] = ()
         self._job: JobLine | None = None
+        self._job_above = False
         self._slices: dict[str, int] = {}
         self._cases: list[Case] = []
         self._guards: list[Callable[[], bool]] = []
@@ -246,8 +247,16 @@ class Workbench:
     def job(self) -> JobLine | None:
         return self._job
 
-    def set_job(self, job: JobLine | None) -> None:
-        """Show what goes on, or that it has ended."""
+    def set_job(self, job: JobLine | None, *, above: bool = False) -> None:
+        """Show what goes on, or that it has ended.
+
+        While one ``above`` is shown, no other is: a comparison speaks for the runs that it starts.
+        """
+        if (above and job is not None) or above == self._job_above:
+            self._job_above = above and job is not None
+            self._put_job(job)
+
+    def _put_job(self, job: JobLine | None) -> None:
         if job != self._job:
             self._job = job
             self.job_changed.emit(job)
@@ -256,7 +265,7 @@ class Workbench:
         """Ask what goes on to save and stop."""
         job = self._job
         if job is not None and job.stop is not None:
-            self.set_job(job.update(state="stopping"))
+            self._put_job(job.update(state="stopping"))
             job.stop()
 
     # -- words ----------------------------------------------------------------------------------------------------
