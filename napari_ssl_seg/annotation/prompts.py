@@ -6,23 +6,21 @@ nor OpenCV here.
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.study.cache import ByteCache
+from napari_ssl_seg.annotation.encoding import Encoded, SliceEncoder
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     import torch
 
-    from napari_ssl_seg.regions.sam_engine import Embedding, SamEngine
+    from napari_ssl_seg.regions.sam_engine import SamEngine
     from napari_ssl_seg.regions.settings import RegionSettings
     from napari_ssl_seg.study import Study
 
@@ -83,65 +81,49 @@ class PromptSession:
         device: str = "auto",
         limit: int = CACHED_BYTES,
     ) -> None:
+        from napari_ssl_seg.annotation.decoding import LeanDecoder
+
         self.engine = _open(model, model_type, device) if isinstance(model, str | Path) else model
-        self._image_of = image_of
-        self._cache: ByteCache[_Encoded] = ByteCache(limit, lambda encoded: encoded.nbytes)
-        self._engine_lock = threading.Lock()
-        self._state = threading.Condition()
-        self._waiting = 0
-        self._ahead: Hashable = None
-        self._yields = threading.local()
-        for block in self.engine.model.image_encoder.blocks:
-            block.register_forward_pre_hook(self._between_blocks)
+        self._slices = SliceEncoder(self.engine, image_of, limit)
+        self._decoder = LeanDecoder(self.engine.model, self.engine.grid)
 
     @property
     def nbytes(self) -> int:
         """Of encoded slices that are kept now."""
-        return self._cache.nbytes
+        return self._slices.nbytes
 
     def ready(self, key: Hashable) -> bool:
-        """Whether a slice is encoded."""
-        return self._known(key) is not None
+        """Whether a slice is encoded, so that a question is answered at once; never waits."""
+        return self._slices.peek(key) is not None
 
     def encode(self, key: Hashable, image: np.ndarray | None = None) -> None:
-        """Encode a slice (y, x) if it is not; an `encode_ahead` in another thread lets it pass at once.
+        """Encode a slice if it is not, in a worker: seconds on a CPU. What is encoded ahead pauses meanwhile.
 
         Parameters
         ----------
         key
             Names the slice: case and index.
         image
-            Finite numbers, stretched to grey levels from the smallest to the largest; None: what ``image_of`` gives.
+            (y, x) finite numbers, stretched to grey levels from the smallest to the largest; None: what ``image_of`` gives.
 
         Raises
         ------
         UserError
             When the image is no slice of finite numbers, or memory runs out.
         """
-        self._encoded(key, image)
+        self._slices.get(key, image)
 
     def encode_ahead(self, keys: Iterable[Hashable], *, stop: threading.Event | None = None) -> Iterator[Hashable]:
         """Encode slices one after the other, in a worker: yields each key when it is ready.
 
-        Set ``stop`` to end it within a fraction of a slice; closing it between two slices ends it, too. Whoever asks for
-        another slice meanwhile goes first.
+        Set ``stop`` to end it within a fraction of a slice; closing it ends it between two slices. Whoever asks for
+        another slice meanwhile goes first, and what was begun goes on afterwards.
         """
-        for key in keys:
-            while not self.ready(key):
-                with self._state:
-                    while self._waiting and not (stop is not None and stop.is_set()):
-                        self._state.wait(0.1)
-                if stop is not None and stop.is_set():
-                    return
-                try:
-                    with self._yielding(key, stop):
-                        self._encoded(key, None, ahead=True)
-                except _Interrupted:
-                    continue
-                break
-            if stop is not None and stop.is_set():
-                return
-            yield key
+        return self._slices.ahead(keys, stop)
+
+    def clear(self) -> None:
+        """Forget all encoded slices."""
+        self._slices.clear()
 
     def mask(
         self,
@@ -152,8 +134,9 @@ class PromptSession:
         previous: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best mask (y, x) bool for points and a box, and the scores of all that were offered; see `ask`."""
-        answer = self.ask(key, points, box, previous=previous)
-        return answer.mask, answer.scores
+        logits, scores, encoded = self._answers(key, points, box, None, previous)
+        best = int(scores.argmax())
+        return self._to_slice(logits[best : best + 1], encoded)[0], scores
 
     def ask(
         self,
@@ -179,61 +162,62 @@ class PromptSession:
         ValueError
             When nothing is asked.
         """
+        logits, scores, encoded = self._answers(key, points, box, several, previous)
+        return PromptAnswer(self._to_slice(logits, encoded), scores, int(scores.argmax()), logits.cpu().numpy())
+
+    def _answers(
+        self,
+        key: Hashable,
+        points: Sequence[Point],
+        box: BoxPrompt | None,
+        several: bool | None,
+        previous: np.ndarray | None,
+    ) -> tuple[torch.Tensor, np.ndarray, Encoded]:
+        """Logits (N, l, l) and scores (N,) of what is offered."""
         import torch
 
         if not points and box is None:
             raise ValueError("a prompt is at least one point or a box")
-        encoded = self._encoded(key, None)
-        if encoded.embedding is None:
-            return PromptAnswer(
-                np.zeros((1, *encoded.size), bool), np.zeros(1, np.float32), 0, np.zeros((1, 1, 1), np.float32)
-            )
-        three = several if several is not None else (len(points) == 1 and box is None)
+        encoded = self._slices.get(key)
+        if encoded.rows is None:
+            return torch.zeros((1, 1, 1)), np.zeros(1, np.float32), encoded
+        if several is None:
+            several = len(points) == 1 and box is None
         with torch.inference_mode():
-            logits, quality = self._decode(encoded.embedding, points, box, previous)
-            offered = slice(1, None) if three else slice(0, 1)
-            logits, quality = logits[offered], quality[offered]
-            masks = self._to_slice(logits, encoded.embedding) > 0
-        scores = quality.cpu().numpy()
-        return PromptAnswer(masks.cpu().numpy(), scores, int(scores.argmax()), logits.cpu().numpy())
+            logits, quality = self._decode(encoded, points, box, previous)
+        offered = slice(1, None) if several else slice(0, 1)
+        return logits[offered], quality[offered].cpu().numpy(), encoded
 
     def _decode(
-        self, embedding: Embedding, points: Sequence[Point], box: BoxPrompt | None, previous: np.ndarray | None
+        self, encoded: Encoded, points: Sequence[Point], box: BoxPrompt | None, previous: np.ndarray | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(4, 4g, 4g) logits and (4,) predicted IoU; the first is meant for questions of several prompts."""
         import torch
 
-        engine, decoder, prompts = self.engine, self.engine.model.mask_decoder, self.engine.model.prompt_encoder
+        engine, prompts = self.engine, self.engine.model.prompt_encoder
         asked_points = asked_box = None
         if points:
-            places = self._frame(np.array([(x, y) for y, x, _ in points], np.float64), embedding)
+            places = self._frame(np.array([(x, y) for y, x, _ in points], np.float64), encoded)
             kinds = torch.tensor([[int(positive) for _, _, positive in points]], dtype=torch.int, device=engine.device)
             asked_points = (places[None], kinds)
         if box is not None:
             y0, x0, y1, x1 = box
             corners = np.array([(min(x0, x1), min(y0, y1)), (max(x0, x1), max(y0, y1))], np.float64)
-            asked_box = self._frame(corners, embedding).reshape(1, 4)
+            asked_box = self._frame(corners, encoded).reshape(1, 4)
         sparse, _ = prompts(points=asked_points, boxes=asked_box, masks=None)
         if previous is None:
-            dense = prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
+            dense = prompts.no_mask_embed.weight
         else:
-            dense = prompts.mask_downscaling(torch.as_tensor(previous, device=engine.device)[None, None])
-        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([output[None], sparse.to(output.dtype)], dim=1)
-        position = prompts.pe_layer((engine.grid, engine.grid))[None]
-        hidden, keys = decoder.transformer(embedding.features.float()[None] + dense, position, tokens)
-        image = decoder.output_upscaling(keys.transpose(1, 2).reshape(1, -1, engine.grid, engine.grid))
-        weights = torch.stack(
-            [mlp(hidden[:, 1 + number]) for number, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-        )
-        logits = (weights @ image.flatten(2)).unflatten(2, image.shape[-2:])
-        return logits[0].float(), decoder.iou_prediction_head(hidden[:, 0])[0].float()
+            low = torch.as_tensor(previous, device=engine.device)[None, None]
+            dense = prompts.mask_downscaling(low)[0].flatten(1).T
+        assert encoded.rows is not None
+        return self._decoder(encoded.rows, dense, sparse[0].float())
 
-    def _frame(self, places: np.ndarray, embedding: Embedding) -> torch.Tensor:
+    def _frame(self, places: np.ndarray, encoded: Encoded) -> torch.Tensor:
         """(N, 2) x, y in pixels of the slice to those of the model's square input."""
         import torch
 
-        scale = np.array(embedding.input_size[::-1]) / np.array(embedding.size[::-1])
+        scale = np.array(encoded.input_size[::-1]) / np.array(encoded.size[::-1])
         moved = places * scale
         full = self.engine.model.prompt_encoder.input_image_size[0]
         if full != self.engine.input_side:  # the fast setting; pixels have their centre at .5
@@ -241,85 +225,17 @@ class PromptSession:
         dtype = torch.float32 if self.engine.device.startswith("mps") else torch.float64
         return torch.as_tensor(moved, dtype=dtype, device=self.engine.device)
 
-    def _to_slice(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
-        from napari_ssl_seg.regions.sam_masks import upsample
-
-        return upsample(logits, side=self.engine.input_side, input_size=embedding.input_size, size=embedding.size)
-
-    # -- encoding -----------------------------------------------------------------------------------------------------
-    def _known(self, key: Hashable) -> _Encoded | None:
-        def missing() -> _Encoded:
-            raise _Missing
-
-        if self._ahead == key and key is not None:
-            return None
-        try:
-            return self._cache.get(key, missing)
-        except _Missing:
-            return None
-
-    def _encoded(self, key: Hashable, image: np.ndarray | None, *, ahead: bool = False) -> _Encoded:
-        known = self._known(key)
-        if known is not None:
-            return known
-
-        def make() -> _Encoded:
-            found = image if image is not None else self._image(key)
-            with self._engine_lock:
-                return self._embed(np.asarray(found))
-
-        if ahead or self._ahead == key:
-            return self._cache.get(key, make)
-        with self._going_first():
-            return self._cache.get(key, make)
-
-    def _image(self, key: Hashable) -> np.ndarray:
-        if self._image_of is None:
-            raise UserError(f"the slice {key} has not been encoded; encode it with its image first")
-        return self._image_of(key)
-
-    def _embed(self, image: np.ndarray) -> _Encoded:
+    def _to_slice(self, logits: torch.Tensor, encoded: Encoded) -> np.ndarray:
+        """(N, y, x) bool."""
         import torch
 
-        from napari_ssl_seg.regions.sam import to_grey_levels
+        from napari_ssl_seg.regions.sam_masks import upsample
 
-        if image.ndim != 2 or not np.isfinite(image).all():
-            raise UserError("Segment Anything is asked about a slice (y, x) of finite numbers; check the scan")
-        grey = to_grey_levels(image)
-        size = (image.shape[0], image.shape[1])
-        if grey is None:
-            return _Encoded(None, size)
-        try:
-            return _Encoded(self.engine.embed([grey])[0], size)
-        except torch.OutOfMemoryError as error:
-            raise UserError("Segment Anything does not fit into the memory of the device; choose the CPU") from error
-
-    @contextmanager
-    def _going_first(self) -> Iterator[None]:
-        with self._state:
-            self._waiting += 1
-        try:
-            yield
-        finally:
-            with self._state:
-                self._waiting -= 1
-                self._state.notify_all()
-
-    @contextmanager
-    def _yielding(self, key: Hashable, stop: threading.Event | None) -> Iterator[None]:
-        """While it lasts, this thread's encoding gives way to others."""
-        self._yields.stop, self._yields.on, self._ahead = stop, True, key
-        try:
-            yield
-        finally:
-            self._yields.on, self._ahead = False, None
-
-    def _between_blocks(self, module: Any, inputs: Any) -> None:
-        if not getattr(self._yields, "on", False):
-            return
-        stop = self._yields.stop
-        if self._waiting or (stop is not None and stop.is_set()):
-            raise _Interrupted
+        if encoded.rows is None:
+            return np.zeros((len(logits), *encoded.size), bool)
+        with torch.inference_mode():
+            large = upsample(logits, side=self.engine.input_side, input_size=encoded.input_size, size=encoded.size)
+            return (large > 0).cpu().numpy()
 
 
 def open_prompts(study: Study, settings: RegionSettings | None = None, *, limit: int = CACHED_BYTES) -> PromptSession:
@@ -344,27 +260,6 @@ def open_prompts(study: Study, settings: RegionSettings | None = None, *, limit:
         return slice_image(study, key[0], key[1], channel=resolved.channel)
 
     return PromptSession(SamSource(resolved).engine, image_of=image_of, limit=limit)
-
-
-@dataclass(frozen=True, eq=False)
-class _Encoded:
-    """A slice; without an embedding where it is near-constant and nothing is to be found."""
-
-    embedding: Embedding | None
-    size: tuple[int, int]
-
-    @property
-    def nbytes(self) -> int:
-        features = None if self.embedding is None else self.embedding.features
-        return 256 + (0 if features is None else features.element_size() * features.nelement())
-
-
-class _Missing(Exception):
-    """Not in the cache."""
-
-
-class _Interrupted(Exception):
-    """An encoding ahead gave way."""
 
 
 def _open(path: str | Path, model_type: str | None, device: str) -> SamEngine:
