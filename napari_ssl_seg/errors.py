@@ -11,6 +11,10 @@ class UserError(Exception):
     """Base of every error whose message is meant for the user."""
 
 
+class DiskFull(UserError):
+    """Something was not written because there was no room for it; what was there before is unharmed."""
+
+
 class VolumeError(UserError):
     """A file cannot be read or written as a volume."""
 

@@ -6,6 +6,7 @@ flushed too. A kill, a full disk or a removed drive at any instant leaves either
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.errors import DiskFull, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,24 +31,39 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
-    UserError
-        When the disk is full or the folder cannot be written; ``target`` is then as it was.
+    DiskFull, UserError
+        When there is no room, or the folder cannot be written; ``target`` is then as it was.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY_MARK}{secrets.token_hex(4)}-{target.name}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
-        raise UserError(
+        kind = DiskFull if no_room(error) else UserError
+        raise kind(
             f"{target} could not be written ({error.strerror or error}); free some space or choose another folder,"
             " the earlier version is unharmed"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until what was written to a file, or the entries of a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def no_room(error: OSError) -> bool:
+    """Whether a full disk, or a quota, is what the system complains about."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_bytes(target: str | os.PathLike[str], data: bytes) -> None:
@@ -107,15 +123,7 @@ def sweep_temporaries(folder: str | os.PathLike[str]) -> int:
     return len(stale)
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _flush_folder(folder: Path) -> None:
     if os.name == "nt":  # a folder cannot be opened there, and NTFS journals the rename
         return
-    _flush(folder)
+    flush(folder)

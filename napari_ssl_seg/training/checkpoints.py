@@ -10,8 +10,8 @@ import os
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from napari_ssl_seg import files
 from napari_ssl_seg.errors import RunError
-from napari_ssl_seg.files import atomic_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,16 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, previous: Path | None 
     """
     import torch
 
-    with atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         try:
             torch.save({"format": FORMAT, **state}, temporary)
             verify(temporary)
         except RuntimeError as error:  # torch's zip writer says "unexpected pos ..." when the disk is full
             raise OSError(28, f"the disk may be full: {_first_line(error)}") from error
         if previous is not None and path.exists():
+            files.flush(
+                temporary
+            )  # a disk may say only now that it is full, and then the older ones stay where they are
             os.replace(path, previous)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.errors import TrainingFailed, UserError
+from napari_ssl_seg.files import no_room
 
 if TYPE_CHECKING:
     from napari_ssl_seg.training.settings import TrainSettings
@@ -26,7 +26,7 @@ def explain(error: BaseException, settings: TrainSettings, device: str, patch: t
             f"{device} ran out of memory{numbers} with batch size {settings.batch_size}{size}; use a smaller batch or"
             " patch, a smaller preset, close other programs on that device, or choose another device"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and no_room(error):
         return TrainingFailed(f"the disk is full ({error.filename or text}); free some space and resume the run")
     if isinstance(error, OSError):
         return TrainingFailed(f"a file could not be read or written ({text}); mend that and resume the run")

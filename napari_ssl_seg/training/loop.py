@@ -12,7 +12,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.errors import DiskFull, UserError
 from napari_ssl_seg.training.checkpoints import load_checkpoint, save_checkpoint
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.failures import explain, out_of_memory
@@ -22,9 +22,10 @@ from napari_ssl_seg.training.interruption import catch_signals
 from napari_ssl_seg.training.meter import YIELD_SECONDS, Clock, LossMeter, NotFinite, not_finite
 from napari_ssl_seg.training.optimisation import make_optimizer, schedule_factor, set_learning_rate
 from napari_ssl_seg.training.prefetch import Prefetcher
+from napari_ssl_seg.training.room import POLL_SECONDS, Log
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from napari_ssl_seg.training.interruption import Interruption
     from napari_ssl_seg.training.runs import Run
@@ -77,6 +78,7 @@ class _Loop:
         self.done = 0
         self.evaluated = -1
         self.in_flight = False
+        self.log = Log(run)
         self.meter = LossMeter()
         self.last_yield = self.last_line = -math.inf
         self.last_checkpoint = self.last_preview = time.monotonic()
@@ -86,7 +88,10 @@ class _Loop:
         try:
             yield from self._course()
         except _Stop:
-            yield from self._end("stopped", reason=self.interruption.asked)
+            try:
+                yield from self._end("stopped", reason=self.interruption.asked)
+            except DiskFull as error:  # what was saved last stands
+                raise self._failed(error) from None
         except (KeyboardInterrupt, GeneratorExit):
             with contextlib.suppress(UserError, OSError):
                 self._save(export=True)
@@ -201,7 +206,7 @@ class _Loop:
         losses = self.meter.flush()
         event = self._step_event(losses)
         if line:
-            self.run.append(self._step_event(self.meter.line_means()))
+            self.log.add(self._step_event(self.meter.line_means()))
             self.last_line = now
         if last or now - self.last_yield >= YIELD_SECONDS:
             self.last_yield = time.monotonic()
@@ -223,7 +228,7 @@ class _Loop:
         self._stop_if_asked()
         if not self.run.pause_requested:
             return
-        self._save(export=True)
+        yield from self._kept(lambda: self._save(export=True))
         event = self._say("state", state="paused")
         start = time.monotonic()
         while self.run.pause_requested:
@@ -250,8 +255,8 @@ class _Loop:
             data["what"] = outcome.what
             yield self._say("evaluation", **data)
             if best:
-                self.task.export(best=True)
-                self._save(name="best")
+                yield from self._kept(lambda: self.task.export(best=True))
+                yield from self._kept(lambda: self._save(name="best"))
                 yield self._say("checkpoint", step=self.done, file="checkpoints/best.pt", best=True)
         self.clock.aside(time.monotonic() - start, evaluation=True)
         return self.task.should_stop()
@@ -273,7 +278,7 @@ class _Loop:
         """Save and preview where it is time to."""
         now = time.monotonic()
         if self.done < self.total and now - self.last_checkpoint >= self.settings.checkpoint_seconds:
-            self._save()
+            yield from self._kept(self._save)
             yield self._say("checkpoint", step=self.done, file="checkpoints/last.pt", best=False)
         wanted = self.settings.preview_seconds
         if wanted and (now - self.last_preview >= wanted or self.done == self.total):
@@ -282,7 +287,9 @@ class _Loop:
 
     def _preview(self) -> Generator[Event, None, None]:
         self.model.eval()
-        event = self.task.preview(self.done)
+        event = None
+        with contextlib.suppress(DiskFull):  # a picture is not worth waiting for
+            event = self.task.preview(self.done)
         self.model.train()
         self.last_preview = time.monotonic()
         if event is not None:
@@ -290,10 +297,30 @@ class _Loop:
 
     def _end(self, state: str, *, reason: str | None) -> Generator[Event, None, None]:
         if hasattr(self, "optimizer"):  # stopped while it was still preparing: nothing to save
-            self._save(export=True)
+            yield from self._kept(lambda: self._save(export=True))
             yield self._say("checkpoint", step=self.done, file="checkpoints/last.pt", best=False)
         self.run.clear_requests()
         yield self._say("state", state=state, reason=reason)
+
+    def _kept(self, write: Callable[[], None]) -> Generator[Event, None, None]:
+        """Write something. While the disk is full the run pauses, says so, and tries again until there is room."""
+        waited = False
+        while True:
+            try:
+                write()
+                break
+            except DiskFull as error:
+                if self.interruption.asked or self.run.stop_requested:
+                    raise
+                if not waited:
+                    yield self._say("warning", message=f"{error}; the run waits for room and then goes on")
+                    event, waited = self._say("state", state="paused", reason="the disk is full"), True
+            start = time.monotonic()
+            yield event
+            time.sleep(POLL_SECONDS)
+            self.clock.aside(time.monotonic() - start)
+        if waited:
+            yield self._say("state", state="running", device=self.device_name)
 
     # -- keeping and telling --------------------------------------------------------------------------------------
     def _save(self, *, name: str = "last", export: bool = False) -> None:
@@ -340,7 +367,7 @@ class _Loop:
 
     def _note(self, event: Event) -> Event:
         event = Event(event.kind, event.data, self.run.id, event.time)
-        self.run.append(event)
+        self.log.add(event)
         self.last_yield = time.monotonic()
         return event
 
