@@ -91,9 +91,9 @@ def look_again(case: Case, *, sparse: bool) -> Change | None:
     if stamp == case.stamp or "-" in stamp.split(" "):
         return None
     try:
-        new = case._replace(fingerprint=combine(hash_file(path).sha256 for path in case.images), stamp=stamp)
+        new = case._replace(fingerprint=combine(map(_sha256, case.images)), stamp=stamp)
         label = case.label
-        if label is not None and hash_file(label).sha256 != case.label_fingerprint:
+        if label is not None and _sha256(label) != case.label_fingerprint:
             chosen = new.labelled_slices
             new = with_label(new, label, sparse=sparse)
             if not sparse:
@@ -101,3 +101,8 @@ def look_again(case: Case, *, sparse: bool) -> Change | None:
     except VolumeError as error:
         raise StudyError(str(error)) from error
     return Change(case, new)
+
+
+def _sha256(path: Path) -> str:
+    """Of a volume's bytes, once it is sure that it is whole."""
+    return hash_file(path, expected=read_header(path, verify=True).stream_bytes).sha256

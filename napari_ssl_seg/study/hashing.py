@@ -9,6 +9,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from napari_ssl_seg.errors import VolumeError
+from napari_ssl_seg.volumes.memory import TRAILING_LIMIT, readable_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +27,25 @@ class FileHash(NamedTuple):
     """Of its bytes, as `sha256sum` gives it."""
     content: str
     """Of what is in it: unpacked, and for NIfTI without the header. A re-compressed copy has the same."""
+    size: int = 0
+    """Bytes in it, unpacked."""
 
 
-def hash_file(path: Path) -> FileHash:
+def hash_file(path: Path, *, expected: int = 0) -> FileHash:
     """Hash a file, or every file of a folder (a DICOM series).
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected
+        Bytes that it must hold, unpacked (`volumes.VolumeHeader.stream_bytes`); 0: not known.
 
     Raises
     ------
     VolumeError
-        When it cannot be read, or is a gzip stream that is cut short or damaged.
+        When it cannot be read, is a gzip stream that is cut short or damaged, or holds less than what is expected or
+        very much more.
     """
     try:
         if path.is_dir():
@@ -45,8 +56,8 @@ def hash_file(path: Path) -> FileHash:
             compressed = stream.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
             nifti = path.name.lower().endswith((".nii", ".nii.gz"))
             unpacked: Any = gzip.GzipFile(fileobj=tee, mode="rb") if compressed else tee  # type: ignore[call-overload]
-            content = _drain(unpacked, NIFTI_HEADER if nifti else 0)
-            return FileHash(tee.digest.hexdigest(), content)
+            content, size = _drain(path, unpacked, NIFTI_HEADER if nifti else 0, expected)
+            return FileHash(tee.digest.hexdigest(), content, size)
     except EOFError as error:
         raise VolumeError(f"{path} is cut short (its gzip stream ends too early); get the file again") from error
     except (zlib.error, gzip.BadGzipFile) as error:
@@ -93,9 +104,19 @@ class _Tee:
         return block
 
 
-def _drain(stream: Any, skip: int) -> str:
+def _drain(path: Path, stream: Any, skip: int, expected: int) -> tuple[str, int]:
     digest = hashlib.sha256()
+    size = 0
     while block := stream.read(CHUNK):
         digest.update(block[skip:])
         skip = max(skip - len(block), 0)
-    return digest.hexdigest()
+        size += len(block)
+        if expected and size > expected + TRAILING_LIMIT:
+            raise VolumeError(
+                f"{path} holds over {readable_size(TRAILING_LIMIT)} after its voxels, so its header is wrong; get it again"
+            )
+    if size < expected:
+        raise VolumeError(
+            f"{path} is cut short: its header claims {expected} bytes, but only {size} are there; get the file again"
+        )
+    return digest.hexdigest(), size

@@ -126,7 +126,7 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
             str(path).encode()  # a name that is no text cannot be stored
         headers: list[VolumeHeader] = []
         for path in found.images:
-            header = read_header(path)
+            header = read_header(path, verify=True)
             if headers and (mismatch := geometry_mismatch(headers[0].geometry, header.geometry)):
                 return Problem(path, f"it cannot be a channel beside {found.images[0].name}: {mismatch}")
             if len(found.images) > 1 and header.channels > 1:
@@ -134,7 +134,9 @@ def _examine(found: FoundCase, four_d: FourD) -> Examined | Problem:
                     path, f"it has {header.channels} channels of its own, so it cannot be one channel of a case"
                 )
             headers.append(header)
-        hashes = [hash_file(path) for path in found.images]
+        hashes = []
+        for path, header in zip(found.images, headers, strict=True):
+            hashes.append(hash_file(path, expected=header.stream_bytes))
     except VolumeError as error:
         return Problem(path, str(error))
     except UnicodeEncodeError:
@@ -185,8 +187,8 @@ def examine_label(path: Path, image: Geometry, image_name: str, *, frames: int =
         raise VolumeError(
             f"{path} has {header.channels} volumes where its image {image_name} has {frames}; give one label map for each"
         )
-    fingerprint = hash_file(path).sha256
     volume = read_volume(path, role="label", four_d="time")
+    fingerprint = hash_file(path, expected=header.stream_bytes).sha256
     arrays = volume.array if volume.array.ndim == 4 else volume.array[None]
     facts = []
     for array in arrays:

@@ -43,10 +43,12 @@ class _Slice:
 
 def open_dicom(path: Path) -> Source:
     """Judge a DICOM series by the headers of all its files; raises VolumeError with file and reason."""
-    slices = [_look(file) for file in _series(path)]
+    files = _series(path)
+    slices = [_look(file) for file in files]
     first = slices[0]
+    packed = any(file.pixels is None for file in files)
     if len(slices) == 1:
-        return _single(path, first)
+        return _single(path, first, packed)
     for other in slices[1:]:
         if other.size != first.size or other.dtype.kind != first.dtype.kind:
             raise VolumeError(
@@ -77,10 +79,11 @@ def open_dicom(path: Path) -> Source:
         return array, non_finite_warning(array.T)
 
     geometry = Geometry.from_file(shape, LPS_TO_RAS @ affine, dtype=dtype, format="dicom")
-    return Source(path, geometry, 1, dtype, 2 * int(np.prod(shape)) * dtype.itemsize, tuple(warnings), read=read)
+    nbytes = 2 * int(np.prod(shape)) * dtype.itemsize
+    return Source(path, geometry, 1, dtype, nbytes, tuple(warnings), read=read, verify=read if packed else None)
 
 
-def _single(path: Path, one: _Slice) -> Source:
+def _single(path: Path, one: _Slice, packed: bool) -> Source:
     """A file of its own: one slice, or several frames that SimpleITK places."""
     size = (*one.size, 1, 1)[:3]
     if len(one.size) > 3 and one.size[3] > 1:
@@ -98,7 +101,7 @@ def _single(path: Path, one: _Slice) -> Source:
     shape = (size[0], size[1], size[2])
     geometry = Geometry.from_file(shape, LPS_TO_RAS @ affine, dtype=one.dtype, format="dicom")
     nbytes = 3 * int(np.prod(shape)) * one.dtype.itemsize
-    return Source(path, geometry, 1, one.dtype, nbytes, tuple(warnings), read=read)
+    return Source(path, geometry, 1, one.dtype, nbytes, tuple(warnings), read=read, verify=read if packed else None)
 
 
 def series_files(path: Path) -> list[Path]:

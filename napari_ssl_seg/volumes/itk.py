@@ -17,7 +17,7 @@ from napari_ssl_seg.volumes.geometry import Geometry
 from napari_ssl_seg.volumes.memory import check_claim
 from napari_ssl_seg.volumes.meta_header import read_meta_header
 from napari_ssl_seg.volumes.nrrd_header import read_nrrd_header
-from napari_ssl_seg.volumes.packed import DAMAGED, read_voxels, readable
+from napari_ssl_seg.volumes.packed import DAMAGED, read_voxels, readable, verify_voxels
 from napari_ssl_seg.volumes.sources import Source, non_finite_warning
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def open_itk(path: Path) -> Source:
             array = flat.reshape((*shape, channels) if channels > 1 else shape, order="F")
         return array, notes + non_finite_warning(array.T)
 
-    return Source(path, geometry, channels, dtype, peak, (*header.warnings, *notes), read=read)
+    verify = None if header.encoding == "raw" else lambda: verify_voxels(path, header)
+    return Source(path, geometry, channels, dtype, peak, (*header.warnings, *notes), read=read, verify=verify)
 
 
 def lps_affine(spacing: Any, origin: Any, direction: Any) -> np.ndarray:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 SHARE = 0.5
 """Share of the memory that is free now that one volume may take."""
 
+TRAILING_LIMIT = 32 * 2**20
+"""Bytes behind a file's voxels that are read over; more of them may be a few bytes that unpack to gigabytes."""
+
 GZIP_RATIO = 1032
 """No deflate stream shrinks its input further than this (zlib's technical notes: 1032:1)."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_ssl_seg.errors import VolumeError
 from napari_ssl_seg.volumes.geometry import Geometry
-from napari_ssl_seg.volumes.memory import check_claim, readable_size
+from napari_ssl_seg.volumes.memory import TRAILING_LIMIT, check_claim, readable_size
 from napari_ssl_seg.volumes.nifti_affine import choose_affine
 from napari_ssl_seg.volumes.scaling import Scaling
 from napari_ssl_seg.volumes.sources import Source, non_finite_warning
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 CHUNK = 4 * 2**20
-TRAILING_LIMIT = 2**30
-OFFSET_LIMIT = 2**30
+OFFSET_LIMIT = 32 * 2**20
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 REFUSED_TYPES = {
     1: "single bits",
@@ -77,7 +76,9 @@ def open_nifti(path: Path) -> Source:
         yield from _parts(path, offset, raw, (*shape, channels), scaling, limit)
 
     peak = claimed + 2 * count * scaling.dtype.itemsize  # the file's bytes, the scaled values and the held order
-    return Source(path, geometry, channels, scaling.dtype, peak, tuple(warnings), read=read, parts=parts)
+    return Source(
+        path, geometry, channels, scaling.dtype, peak, tuple(warnings), offset + claimed, read=read, parts=parts
+    )
 
 
 # -- the stream ---------------------------------------------------------------------------------------------------
@@ -169,7 +170,9 @@ def _drain(path: Path, stream: BinaryIO) -> int:
     while got := len(stream.read(CHUNK)):
         trailing += got
         if trailing > TRAILING_LIMIT:
-            raise VolumeError(f"{path} holds over 1 GB after its voxels, so its header is wrong; {DAMAGED}")
+            raise VolumeError(
+                f"{path} holds over {readable_size(TRAILING_LIMIT)} after its voxels, so its header is wrong; {DAMAGED}"
+            )
     return trailing
 
 

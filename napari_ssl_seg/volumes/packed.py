@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ssl_seg.errors import VolumeError
-from napari_ssl_seg.volumes.memory import readable_size
+from napari_ssl_seg.volumes.memory import TRAILING_LIMIT, readable_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from napari_ssl_seg.volumes.text_header import TextHeader
 
 CHUNK = 4 * 2**20
-TRAILING_LIMIT = 2**30
 DAMAGED = "get the file again, or restore it from a backup"
 
 
@@ -36,21 +35,40 @@ def read_voxels(path: Path, header: TextHeader) -> tuple[np.ndarray, tuple[str, 
             file.seek(header.data_offset)
         if header.encoding == "text":
             return _text(path, file, header), ()
-        chunks = {"raw": _raw, "gzip": _gzip, "zlib": _zlib}[header.encoding]
         buffer = _allocate(path, header.claimed)
-        filled, trailing = 0, 0
-        for part in chunks(path, file, header.claimed):
-            used = min(len(part), header.claimed - filled)
-            buffer[filled : filled + used] = np.frombuffer(part, np.uint8, used)
-            filled += used
-            trailing += len(part) - used
-            if trailing > TRAILING_LIMIT:
-                raise VolumeError(f"{path} holds over 1 GB after its voxels, so its header is wrong; {DAMAGED}")
-    if filled < header.claimed:
-        raise _short(path, header.claimed, filled)
+        trailing = _unpack(path, file, header, buffer)
     notes = (f"{trailing} bytes after the voxels were ignored; the header may claim too few",) if trailing else ()
     stored = buffer.view(header.dtype)
     return stored.astype(header.dtype.newbyteorder("="), copy=False), notes
+
+
+def verify_voxels(path: Path, header: TextHeader) -> None:
+    """Read through packed voxels to the end of their stream and keep none; raises VolumeError where they are damaged."""
+    if header.encoding == "text":
+        read_voxels(path, header)
+        return
+    with readable(path), header.data_path.open("rb") as file:
+        file.seek(header.data_offset)
+        _unpack(path, file, header, None)
+
+
+def _unpack(path: Path, file: BinaryIO, header: TextHeader, buffer: np.ndarray | None) -> int:
+    """Fill ``buffer`` from the stream, to its end; return how many bytes there are behind the claimed ones."""
+    chunks = {"raw": _raw, "gzip": _gzip, "zlib": _zlib}[header.encoding]
+    filled, trailing = 0, 0
+    for part in chunks(path, file, header.claimed):
+        used = min(len(part), header.claimed - filled)
+        if buffer is not None:
+            buffer[filled : filled + used] = np.frombuffer(part, np.uint8, used)
+        filled += used
+        trailing += len(part) - used
+        if trailing > TRAILING_LIMIT:
+            raise VolumeError(
+                f"{path} holds over {readable_size(TRAILING_LIMIT)} after its voxels, so its header is wrong; {DAMAGED}"
+            )
+    if filled < header.claimed:
+        raise _short(path, header.claimed, filled)
+    return trailing
 
 
 @contextmanager

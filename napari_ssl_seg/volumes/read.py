@@ -83,8 +83,11 @@ def read_volume(
     return Volume(array, sources[0].geometry, axes, tuple(warnings), paths[0])
 
 
-def read_header(path: PathLike) -> VolumeHeader:
+def read_header(path: PathLike, *, verify: bool = False) -> VolumeHeader:
     """What a file says of itself, without its voxels: cheap.
+
+    With ``verify`` voxels that are packed inside the file (NRRD, MetaImage, DICOM) are read through, so that damage is
+    noticed; that a NIfTI file is whole is known by whoever reads its stream to the end and counts ``stream_bytes``.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def read_header(path: PathLike) -> VolumeHeader:
     """
     source = _open(_paths(path)[0])
     geometry = source.geometry
+    if verify and source.verify is not None:
+        source.verify()
     return VolumeHeader(
         shape=geometry.shape,
         spacing=geometry.spacing,
@@ -101,6 +106,7 @@ def read_header(path: PathLike) -> VolumeHeader:
         channels=source.channels,
         axes="czyx" if source.channels > 1 else "zyx",
         warnings=source.warnings,
+        stream_bytes=source.stream_bytes,
     )
 
 
@@ -121,12 +127,12 @@ def _open(path: Path) -> Source:
     if not path.exists():
         raise VolumeError(f"{path} does not exist; check the name, and that the drive is there")
     extension = volume_extension(path)
+    if not (path.is_file() or path.is_dir()):
+        raise VolumeError(f"{path} is not a plain file; only files and folders are opened")
     if path.is_dir() or extension in DICOM_EXTENSIONS:
         from napari_ssl_seg.volumes.dicom import open_dicom
 
         return open_dicom(path)
-    if not path.is_file():
-        raise VolumeError(f"{path} is not a plain file; only files and folders are opened")
     if extension in NIFTI_EXTENSIONS:
         from napari_ssl_seg.volumes.nifti import open_nifti
 

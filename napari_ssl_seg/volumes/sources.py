@@ -32,12 +32,17 @@ class Source:
         Bytes that reading will take at its peak.
     warnings
         What is odd about it, one sentence each.
+    stream_bytes
+        Bytes that the file must hold, unpacked where it is packed as a whole; 0 where that is not how its format works.
     read
         Reads the voxels: (i, j, k), or (i, j, k, c) when ``channels`` > 1, and further warnings.
     parts
         Reads them in the order of the file, at most about so many bytes at a time: arrays (i, j, n) that follow one
         another along k, channel after channel. The last is given only when the file's checksum was right. None where the
         format has to be read as a whole.
+    verify
+        Reads through voxels that are packed inside the file, keeping none, and raises VolumeError where they are damaged.
+        None where there are none: then the file's size, or its gzip stream, says that it is whole.
     """
 
     path: Path
@@ -46,8 +51,10 @@ class Source:
     dtype: np.dtype
     nbytes: int
     warnings: tuple[str, ...] = ()
+    stream_bytes: int = 0
     read: Callable[[], tuple[np.ndarray, tuple[str, ...]]] = field(repr=False, kw_only=True)
     parts: Callable[[int], Iterator[np.ndarray]] | None = field(default=None, repr=False, kw_only=True)
+    verify: Callable[[], object] | None = field(default=None, repr=False, kw_only=True)
 
 
 def non_finite_warning(array: np.ndarray) -> tuple[str, ...]:

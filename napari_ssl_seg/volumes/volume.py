@@ -86,6 +86,8 @@ class VolumeHeader:
         Length of the fourth axis; 1 for a plain volume.
     axes
         "zyx", or "czyx" where there is a fourth axis.
+    stream_bytes
+        Bytes that the file must hold, unpacked where it is packed as a whole; 0 where that is not how its format works.
     """
 
     shape: tuple[int, int, int]
@@ -95,3 +97,4 @@ class VolumeHeader:
     channels: int
     axes: Axes
     warnings: tuple[str, ...]
+    stream_bytes: int = 0

@@ -372,10 +372,10 @@ def test_a_defect_in_a_reader_costs_one_scan(tmp_path, scans, monkeypatch):
     images, labels = scans(3)
     read_header = importing.read_header
 
-    def defective(path):
+    def defective(path, **options):
         if path == images / "case_1.nii.gz":
             raise ZeroDivisionError("oops")
-        return read_header(path)
+        return read_header(path, **options)
 
     monkeypatch.setattr(importing, "read_header", defective)
     study = Study.create(tmp_path / "study", images=images, labels={"case_0": labels / "case_0.nii.gz", "case_2": None})
