@@ -164,6 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("run")
     resume.add_argument("--iterations", type=int, help="train up to this many steps instead of those first asked for")
 
+    repeat = verb("repeat", "training:repeat", "Train a run once more from its record, and say what differs.")
+    repeat.add_argument("study", metavar="STUDY|RUN", help="the study, or the folder of the run")
+    repeat.add_argument("run", nargs="?", help="where a study was named")
+
     stop = verb("stop", "training:stop", "Ask a run, wherever it goes on, to save and stop.")
     stop.add_argument("study")
     stop.add_argument("run")

@@ -1,16 +1,18 @@
-"""Verbs: pretrain, finetune, resume, stop, runs."""
+"""Verbs: pretrain, finetune, resume, repeat, stop, runs."""
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from napari_ssl_seg.training import Event, Run
+    from napari_ssl_seg.training.repeating import Outcome
 
 
 def pretrain(study: str, method: str, train: list[str], settings: list[str], **options: Any) -> dict[str, Any]:
@@ -47,6 +49,42 @@ def resume(study: str, run: str, iterations: int | None) -> dict[str, Any]:
 
     opened = Study.open(study)
     return _finish(training.resume(opened, opened.run(run), iterations=iterations))
+
+
+def repeat(study: str, run: str | None) -> dict[str, Any]:
+    """Train a run once more from its record, and say what differs. Without ``run``, ``study`` is the folder of the run."""
+    from pathlib import Path
+
+    from napari_ssl_seg import training
+    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.training.repeating import compare_weights, prepare_repeat
+
+    if run is None:
+        first = training.Run.open(study)
+        opened = Study.open(Path(study).absolute().parents[1])
+    else:
+        opened = Study.open(study)
+        first = opened.run(run)
+    again, differences = prepare_repeat(opened, first)
+    for text in differences:
+        print(f"differs: {text}", file=sys.stderr)
+    result = _finish(training.train(opened, again)) | {"repeats": first.id, "differences": list(differences)}
+    if result["state"] != "finished" or first.state != "finished":
+        return result | {"verdict": "not both runs are finished, so their weights are not compared"}
+    outcome = compare_weights(first, again)
+    result |= {"same_weights": outcome.same, "largest_difference": None if outcome.same else outcome.largest}
+    return result | {"verdict": _verdict(outcome, differences)}
+
+
+def _verdict(outcome: Outcome, differences: Sequence[str]) -> str:
+    if outcome.same:
+        return "the same weights, to the last bit"
+    apart = f"the weights differ by up to {outcome.largest:.3g} ({outcome.where or 'other tensors'})"
+    return (
+        f"{apart}; what is not as it was: {'; '.join(differences)}"
+        if differences
+        else f"{apart}, and nothing else does"
+    )
 
 
 def stop(study: str, run: str) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping as MappingType
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from napari_ssl_seg.errors import RunError
 from napari_ssl_seg.training.budget import check_slices, choose_cases, choose_slices
 from napari_ssl_seg.training.runs import Run, RunRecord
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, TrainSettings, make_settings
+from napari_ssl_seg.training.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +24,6 @@ THICK = 3.0
 """Slices that are so many times thicker than their pixels are trained on one by one."""
 FEW_SLICES = 16
 BATCH = {2: 16, 3: 2}
-VERSIONS = ("napari-ssl-seg", "torch", "monai", "lightning-fabric", "numpy", "nibabel", "SimpleITK")
 
 
 def prepare_pretrain(
@@ -282,17 +280,6 @@ def _common(settings: TrainSettings) -> dict[str, Any]:
         "device": device.name,
         "versions": {**versions(), "device": device.title},
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _slice_candidates(study: Study, case: Case) -> tuple[list[int], list[int]]:

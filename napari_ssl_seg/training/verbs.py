@@ -146,7 +146,9 @@ def train_run(study: Study, run: Run, *, iterations: int | None = None) -> Gener
         sweep_temporaries(run.folder)
         try:
             record = run.record
-            settings = _read_settings(run, record, iterations)
+            if iterations is not None:
+                write_json(run.folder / OVERRIDES, {"iterations": iterations})
+            settings = recorded_settings(run)
             device, moved = _place(record, settings)
             task = _make_task(study, run, record, settings)
         except Exception as error:
@@ -180,10 +182,9 @@ def _make_task(study: Study, run: Run, record: RunRecord, settings: TrainSetting
     return FinetuneTask(study, run, record, spec, settings, source)
 
 
-def _read_settings(run: Run, record: RunRecord, iterations: int | None) -> TrainSettings:
-    path = run.folder / OVERRIDES
-    if iterations is not None:
-        write_json(path, {"iterations": iterations})
+def recorded_settings(run: Run) -> TrainSettings:
+    """What a run was trained with: its record, and the steps that were asked for later."""
+    record, path = run.record, run.folder / OVERRIDES
     overrides = read_json(path) if path.exists() else {}
     kind = PretrainSettings if record.kind == "pretrain" else FinetuneSettings
     return make_settings(kind, {**record.settings, **overrides})
