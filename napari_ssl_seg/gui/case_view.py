@@ -96,7 +96,8 @@ class CaseView(QObject):
                 tag={**tag, "role": "image"},
                 visible=number == 0,
             )
-        if opened.labels is not None:
+        known = layers_.find_own(self._viewer, layers_.layer_name(name, "labels"))
+        if opened.labels is not None and (known is None or not known.editable):  # what is being drawn on is newer
             layers_.show_labels(
                 self._viewer,
                 layers_.layer_name(name, "labels"),
@@ -110,6 +111,7 @@ class CaseView(QObject):
             self._workbench.say(f"{opened.case_id} {OBLIQUE}")
         if opened.warnings:
             self._workbench.say(f"{opened.case_id}: {'; '.join(opened.warnings)}", "warning")
+        self._workbench.case_shown.emit(opened.case_id)
 
     def _look(self, opened: OpenedCase) -> None:
         """Axial slices, fitting the canvas, at the slice that was last looked at or the best labelled one."""

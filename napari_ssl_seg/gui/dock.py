@@ -34,8 +34,9 @@ TABS = (
     ("2 Pretext", "napari_ssl_seg.gui.pretext_tab", "PretextTab"),
     ("3 Train", "napari_ssl_seg.gui.train_tab", "TrainTab"),
     ("4 Compare", "napari_ssl_seg.gui.compare_tab", "CompareTab"),
+    ("5 Label", "napari_ssl_seg.gui.label_tab", "LabelTab"),
 )
-STUDY, PRETEXT, TRAIN, COMPARE = range(4)
+STUDY, PRETEXT, TRAIN, COMPARE, LABEL = range(5)
 WIDTH, NARROW = 380, 240
 FONT_SIZE, WIDEST_SHARE = 10, 0.31
 """The width is right for this size in points; at larger ones it is more, up to this share of the window."""
@@ -65,11 +66,12 @@ class SSLDock(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(False)
         self.tabs.setUsesScrollButtons(False)
+        self.tabs.setElideMode(Qt.TextElideMode.ElideRight)  # where letters are large; the whole title is its tooltip
         self._pages: list[QScrollArea] = []
         for title, _, _ in TABS:
             page = _page()
             self._pages.append(page)
-            self.tabs.addTab(page, title)
+            self.tabs.setTabToolTip(self.tabs.addTab(page, title), title)
         self.messages = MessageBar()
         self.foot = Foot(self.workbench)
         layout = QVBoxLayout(self)
@@ -94,7 +96,7 @@ class SSLDock(QWidget):
 
     # -- tabs -----------------------------------------------------------------------------------------------------
     def tab(self, index: int) -> Any:
-        """The widget of a tab (STUDY, PRETEXT, TRAIN, COMPARE); made now if it was not shown before."""
+        """The widget of a tab (STUDY, PRETEXT, TRAIN, COMPARE, LABEL); made now if it was not shown before."""
         page = self._pages[index]
         if page.widget() is None:
             _, module, name = TABS[index]
@@ -104,6 +106,8 @@ class SSLDock(QWidget):
             page.setWidget(widget)
             if hasattr(widget, "next_asked"):
                 widget.next_asked.connect(lambda: self.show_tab(index + 1))
+            if hasattr(widget, "train_with"):
+                widget.train_with(lambda: self.tab(TRAIN))
         return page.widget()
 
     def show_tab(self, index: int) -> Any:

@@ -48,9 +48,16 @@ class Foot(QWidget):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(4)
         layout.addWidget(self.job_row)
-        layout.addWidget(self.study_label)
+        self.note_label = QLabel()
+        line = QHBoxLayout()
+        line.addWidget(self.study_label, 1)
+        line.addWidget(self.note_label)
+        layout.addLayout(line)
         workbench.study_changed.connect(self.show_study)
+        workbench.cases_changed.connect(lambda: self.show_study(workbench.study))
         workbench.job_changed.connect(self.show_job)
+        workbench.note_changed.connect(self.show_note)
+        self.show_note("")
         self.show_study(workbench.study)
         self.show_job(workbench.job)
 
@@ -59,6 +66,12 @@ class Foot(QWidget):
         text = study_line(study, self._workbench.cases) if study is not None else "no study open"
         self.study_label.setText(text)
         self.study_label.setToolTip(str(getattr(study, "folder", "")))
+
+    def show_note(self, text: str, level: str = "info") -> None:
+        """What is so for now: when labels were saved. An empty one hides it."""
+        mark(self.note_label, "hint" if level == "info" else "invalid")
+        self.note_label.setText(text)
+        self.note_label.setVisible(bool(text))
 
     def show_job(self, job: JobLine | None) -> None:
         """What goes on; None hides the row."""

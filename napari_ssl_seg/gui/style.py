@@ -64,6 +64,7 @@ QFrame[role="card"] {{ border: 1px solid {line}; border-radius: 6px; }}
 QLabel[role="problem"] {{ background: {warning_back}; color: {warning_text}; border-radius: 4px; padding: 5px 8px; }}
 QLabel[role="error"] {{ background: {error_back}; color: {error_text}; border-radius: 4px; padding: 5px 8px; }}
 QLabel[role="invalid"] {{ color: {error_text}; }}
+QTabBar::tab {{ padding: 4px 6px; }}
 QTableView {{ gridline-color: transparent; }}
 QTableView, QHeaderView, QTreeView, QListView, QLineEdit, QToolButton, QPlainTextEdit, QWidget[role="axis"]
     {{ font-size: {size}pt; }}

@@ -23,6 +23,13 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+def ago(seconds: float) -> str:
+    """``1 s ago``, ``3 min ago``, ``2 h ago``."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s ago"
+    return f"{seconds / 60:.0f} min ago" if seconds < 3600 else f"{seconds / 3600:.0f} h ago"
+
+
 def count(number: int, word: str, plural: str | None = None) -> str:
     """``1 scan``, ``3 scans``."""
     return f"{number:,} {word if number == 1 else plural or word + 's'}".replace(",", " ")

@@ -104,3 +104,38 @@ def settle(qtbot: Any) -> Callable[[Callable[[], bool]], None]:
         qtbot.waitUntil(condition, timeout=60_000)
 
     return wait
+
+
+@pytest.fixture
+def shown(make_napari_viewer: Callable[..., Any]) -> Iterator[SSLDock]:
+    """The panel in a real viewer's window on the screen, where mouse and keys can be used."""
+    from napari_ssl_seg.gui.dock import SSLDock
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1100, 800)
+    widget = SSLDock(viewer)
+    viewer.window.add_dock_widget(widget, name="SSL segmentation")
+    yield widget
+    widget.close()
+    _wait_for_workers()
+
+
+@pytest.fixture
+def labelling_tab(study: Study, settle: Any) -> Iterator[Callable[[SSLDock, str], Any]]:
+    """Opens the study, a case of it, and the Label tab; gives the tab when its labels can be drawn on."""
+    from napari_ssl_seg.gui.dock import LABEL
+
+    opened = []
+
+    def open_tab(panel: SSLDock, case_id: str) -> Any:
+        panel.workbench.set_study(study)
+        panel.workbench.open_case(case_id)
+        tab = panel.show_tab(LABEL)
+        opened.append(tab)
+        settle(lambda: tab.labelling.case is not None and tab.layer.alive and not tab.busy)
+        return tab
+
+    yield open_tab
+    for tab in opened:
+        tab.finish()
+        tab.labelling.close()

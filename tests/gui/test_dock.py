@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 def test_the_tabs_are_numbered_in_the_order_of_the_work(dock: SSLDock) -> None:
-    assert [dock.tabs.tabText(index) for index in range(4)] == ["1 Study", "2 Pretext", "3 Train", "4 Compare"]
+    titles = ["1 Study", "2 Pretext", "3 Train", "4 Compare", "5 Label"]
+    assert [dock.tabs.tabText(index) for index in range(dock.tabs.count())] == titles
     assert type(dock.tab(dock_.STUDY)).__name__ == "StudyTab"
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(5))
 def test_every_tab_opens_in_a_window_and_follows_the_study(
     docked: SSLDock, study: Study, index: int, qtbot: Any
 ) -> None:
