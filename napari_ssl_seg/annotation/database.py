@@ -22,6 +22,7 @@ FILE_NAME = "labels.db"
 APPLICATION_ID = 0x53534C4C  # "SSLL"
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 5.0
+SYNCHRONOUS = "EXTRA"
 
 _SCHEMA = (
     # A row a window that could write. The last one alone may; a window that was outbid finds another row after its own.
@@ -219,7 +220,7 @@ class LabelFile:
             check_same_thread=False,
         )
         try:
-            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
             connection.execute("PRAGMA secure_delete = ON")  # deleted effort is gone, and not only out of sight
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:

@@ -286,6 +286,7 @@ class LabelStore(LabelReader):
                 if last_session(connection) != self._session:
                     self.writable = False
                     self.why_read_only = "another window took over, because this one gave no sign of life"
+                    self._lock.release()
                     raise self._refusal()
                 transaction = Transaction(connection, self.study, self._session)
                 for case_id in sorted(case_ids):

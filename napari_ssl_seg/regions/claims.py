@@ -104,6 +104,9 @@ class Claims:
             token = self._tokens.pop(path, None) if path is not None else None
         if path is None or token is None:
             return
+        if not _is_of(path, token):  # it was deleted, and somebody else made one of the same name
+            _alive.discard(token)
+            return
         numbers = range(int(path.suffix.removeprefix(".claim")), -1, -1)
         for number in numbers if done else numbers[:1]:
             with suppress(OSError):  # the cache may be deleted at any time
@@ -182,6 +185,14 @@ def _holder(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_of(path: Path, token: str) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return _holder(stream.read(_LIMIT)).get("token") == token
+    except OSError:
+        return False
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:
