@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ssl_seg.annotation.packing import pack, unpack
+from napari_ssl_seg.annotation.packing import pack, side_by_side, unpack
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,21 +56,15 @@ def write_box(
         )
     )
     box = (slice(y0, y0 + ny), slice(x0, x0 + nx))
-    changed = 0
-    rows: SliceRows = []
+    changes = side_by_side(
+        lambda index: _slice_change(held.get(z0 + index), shape[1:], box, values[index]), range(len(values))
+    )
+    rows = [(z0 + index, change[2]) for index, change in enumerate(changes) if change is not None]
+    changed = sum(change[0] for change in changes if change is not None)
     hull = np.zeros((ny, nx), bool)
-    for index, new in enumerate(values):
-        z = z0 + index
-        old = unpack(held[z], shape[1:]) if z in held else None
-        differs = new != 0 if old is None else old[box] != new
-        count = int(np.count_nonzero(differs))
-        if not count:
-            continue
-        changed += count
-        hull |= differs
-        now = np.zeros(shape[1:], values.dtype) if old is None else old.astype(np.result_type(old, values))
-        now[box] = new
-        rows.append((z, pack(now)))
+    for change in changes:
+        if change is not None:
+            hull |= change[1]
     if not changed:
         return None
     below, above = rows[0][0], rows[-1][0] + 1
@@ -96,6 +90,20 @@ def write_box(
             (number, case_number, number - KEYFRAMES),
         )
     return number, rows
+
+
+def _slice_change(
+    held: bytes | None, shape: tuple[int, int], box: tuple[slice, slice], values: np.ndarray
+) -> tuple[int, np.ndarray, bytes] | None:
+    """How many voxels of a slice change, which of the box, and the slice as it is then, packed; None where none does."""
+    old = None if held is None else unpack(held, shape)
+    differs = values != 0 if old is None else old[box] != values
+    count = int(np.count_nonzero(differs))
+    if not count:
+        return None
+    now = np.zeros(shape, values.dtype) if old is None else old.astype(np.result_type(old, values))
+    now[box] = values
+    return count, differs, pack(now)
 
 
 def slices_now(connection: sqlite3.Connection, case_number: int) -> SliceRows:

@@ -1,20 +1,30 @@
-"""Label values as bytes: a digit for the bytes a voxel takes (1 or 2, little-endian), then zlib."""
+"""Label values as bytes: the bytes a voxel takes (1 or 2, little-endian), then one or more zlib streams.
+
+Several threads pack large boxes, a stream each at a time; zlib lets others run meanwhile.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import zlib
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_ssl_seg.errors import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LEVEL = 1
 """Label maps are mostly runs of one value: higher levels take longer and save little."""
+PIECE = 4 * 2**20
+"""Bytes of values in one zlib stream, about."""
+WORKERS = 4
+T = TypeVar("T")
+R = TypeVar("R")
 _DTYPES: dict[int, np.dtype] = {1: np.dtype(np.uint8), 2: np.dtype("<u2")}
 LARGEST = 65535
 
@@ -39,12 +49,27 @@ def as_label_values(values: np.ndarray, what: str) -> np.ndarray:
     return values.astype(np.uint8 if small else np.uint16)
 
 
+def side_by_side(work: Callable[[T], R], items: Sequence[T], *, many: int = 8) -> list[R]:
+    """``work`` on every item, in order; on all cores where there are many items."""
+    workers = min(WORKERS, os.cpu_count() or 1)
+    if workers < 2 or len(items) < many:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(workers, thread_name_prefix="packing labels") as pool:
+        return list(pool.map(work, items))
+
+
 def pack(values: np.ndarray) -> bytes:
     """Values of `as_label_values` as bytes; with one byte a voxel where they fit."""
     if values.dtype != np.uint8 and values.max(initial=0) <= 255:
         values = values.astype(np.uint8)
-    size = values.dtype.itemsize
-    return bytes([size]) + zlib.compress(np.ascontiguousarray(values, _DTYPES[size]).tobytes(), LEVEL)
+    dtype = _DTYPES[values.dtype.itemsize]
+    if values.ndim < 3 or values.nbytes <= PIECE:
+        parts = [values]
+    else:
+        step = max(1, PIECE * len(values) // values.nbytes)
+        parts = [values[first : first + step] for first in range(0, len(values), step)]
+    streams = side_by_side(lambda part: zlib.compress(np.ascontiguousarray(part, dtype).data, LEVEL), parts)
+    return bytes([dtype.itemsize]) + b"".join(streams)
 
 
 def unpack(data: bytes, shape: Sequence[int]) -> np.ndarray:
@@ -59,11 +84,18 @@ def unpack(data: bytes, shape: Sequence[int]) -> np.ndarray:
     if dtype is None:
         raise ValueError("voxels of a type that is not known")
     expected = math.prod(shape) * dtype.itemsize
-    unpacker = zlib.decompressobj()
+    parts: list[bytes] = []
+    held, rest = 0, memoryview(data)[1:]
     try:
-        raw = unpacker.decompress(data[1:], expected + 1)  # no more, whatever is claimed
+        while rest and held <= expected:
+            unpacker = zlib.decompressobj()
+            parts.append(unpacker.decompress(rest, expected - held + 1))  # no more, whatever is claimed
+            held += len(parts[-1])
+            if not unpacker.eof:
+                raise ValueError("voxels that are cut short, or too many")
+            rest = memoryview(unpacker.unused_data)
     except zlib.error as error:
         raise ValueError(f"voxels that do not unpack ({error})") from error
-    if len(raw) != expected or not unpacker.eof:
-        raise ValueError(f"{len(raw)} bytes of voxels where {expected} belong")
-    return np.frombuffer(raw, dtype).reshape(tuple(shape))
+    if held != expected:
+        raise ValueError(f"{held} bytes of voxels where {expected} belong")
+    return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype).reshape(tuple(shape))

@@ -62,13 +62,16 @@ def unpublished(study: Study) -> list[str]:
 
 
 def _waiting(reader: LabelReader, chosen: set[str] | None) -> list[str]:
-    known = {case.id for case in reader.study.cases()} if chosen is None else chosen
-    return [
+    changed = [
         case_id
         for case_id, revision, published in reader.revisions()
-        if case_id in known
+        if (chosen is None or case_id in chosen)
         and (published != revision or (published and not published_file(reader.study, case_id).exists()))
     ]
+    if changed and chosen is None:  # a study made anew in the same folder may not have them any more
+        known = {case.id for case in reader.study.cases()}
+        changed = [case_id for case_id in changed if case_id in known]
+    return changed
 
 
 def _publish(reader: LabelReader, case_id: str) -> bool:

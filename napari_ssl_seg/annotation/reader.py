@@ -11,7 +11,7 @@ from napari_ssl_seg.annotation.database import LabelFile
 from napari_ssl_seg.annotation.effort import Effort
 from napari_ssl_seg.annotation.packing import as_label_values
 from napari_ssl_seg.annotation.records import Entry, OwnLabel, StoredCase
-from napari_ssl_seg.annotation.rows import case_number_of, first_states
+from napari_ssl_seg.annotation.rows import case_number_of, check_shape, first_states
 from napari_ssl_seg.annotation.states import SliceState
 from napari_ssl_seg.errors import StudyError
 
@@ -165,6 +165,7 @@ class LabelReader:
             number = case_number_of(connection, case_id)
             if number is None:
                 return None
+            check_shape(connection, number, case_id, self.shape(case_id))
             states, revision = connection.execute(
                 "SELECT states, revision FROM cases WHERE number = ?", (number,)
             ).fetchone()

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_ssl_seg.annotation.lock import clock
 from napari_ssl_seg.annotation.states import SliceState
+from napari_ssl_seg.errors import StudyError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 def case_number_of(connection: sqlite3.Connection, case_id: str) -> int | None:
     row = connection.execute("SELECT number FROM cases WHERE id = ?", (case_id,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def check_shape(connection: sqlite3.Connection, case_number: int, case_id: str, shape: tuple[int, int, int]) -> None:
+    """Raise StudyError where a case's labels were drawn on a scan of another shape."""
+    drawn = connection.execute("SELECT nz, ny, nx FROM cases WHERE number = ?", (case_number,)).fetchone()
+    if drawn != shape:
+        raise StudyError(
+            f"the labels of {case_id} were drawn on a scan of {drawn} (z, y, x), and the study's has {shape}; bring the"
+            " earlier scan back, or move the study's folder labels away"
+        )
 
 
 def first_states(depth: int, labelled_slices: Iterable[int] | None) -> np.ndarray:

@@ -8,13 +8,13 @@ import numpy as np
 
 from napari_ssl_seg.annotation.boxes import slices_now, write_box
 from napari_ssl_seg.annotation.records import BoxChange
-from napari_ssl_seg.annotation.rows import case_number_of, first_states, insert_effort
+from napari_ssl_seg.annotation.rows import case_number_of, check_shape, first_states, insert_effort
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from napari_ssl_seg.annotation.boxes import SliceRows
+    from napari_ssl_seg.annotation.boxes import Shape, SliceRows
     from napari_ssl_seg.annotation.effort import Effort
     from napari_ssl_seg.annotation.kept import KeptCases
     from napari_ssl_seg.annotation.records import Kind, OwnLabel
@@ -30,6 +30,7 @@ class Transaction:
         self._study = study
         self._session = session
         self._numbers: dict[str, int] = {}
+        self._shapes: dict[str, Shape] = {}
         self._states: dict[str, np.ndarray] = {}
         self._whole: dict[str, SliceRows] = {}
         self._touched: dict[str, SliceRows] = {}
@@ -44,9 +45,9 @@ class Transaction:
         """
         connection = self._connection
         number = case_number_of(connection, case_id)
+        shape = self._shapes[case_id] = self._study.case(case_id).shape
         self._touched[case_id] = []
         if number is None:
-            shape = self._study.case(case_id).shape
             states = np.zeros(shape[0], np.uint8) if own is None else first_states(shape[0], own.labelled_slices)
             cursor = connection.execute(
                 "INSERT INTO cases (id, nz, ny, nx, states, file_type) VALUES (?, ?, ?, ?, ?, ?)",
@@ -57,6 +58,7 @@ class Transaction:
             if own is not None:
                 self.write(BoxChange(case_id, (0, 0, 0), own.array, "import"), kind="import", source=own.source)
             return
+        check_shape(connection, number, case_id, shape)
         (stored,) = connection.execute("SELECT states FROM cases WHERE number = ?", (number,)).fetchone()
         self._numbers[case_id], self._states[case_id] = number, np.frombuffer(stored, np.uint8).copy()
         if whole:
@@ -67,7 +69,7 @@ class Transaction:
         written = write_box(
             self._connection,
             self._numbers[change.case_id],
-            self._study.case(change.case_id).shape,
+            self._shapes[change.case_id],
             change.start,
             change.values,
             kind=kind,

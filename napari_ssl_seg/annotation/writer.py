@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 Change = BoxChange | StateChange | Effort
 RETRY_SECONDS = 2.0
 AT_ONCE = 64
-"""Changes a transaction at most, so that a nearly full disk still takes some of them."""
+"""Changes a transaction at most, so that a nearly full disk still takes some of them,"""
+VOXELS_AT_ONCE = 2**24
+"""and voxels, so that none waits long for those behind it."""
 
 
 class Writer:
@@ -133,7 +135,7 @@ class Writer:
                     self._condition.wait()
                 if self._closing:
                     return
-                batch = self._waiting[:AT_ONCE]
+                batch = self._waiting[: _fitting(self._waiting)]
                 self._in_work = len(batch)
             try:
                 self._write(batch)
@@ -181,6 +183,16 @@ class Writer:
             threading.excepthook(
                 threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
             )
+
+
+def _fitting(waiting: list[Change]) -> int:
+    """How many of the first changes go into one transaction."""
+    voxels = 0
+    for count, change in enumerate(waiting[:AT_ONCE]):
+        voxels += change.values.size if isinstance(change, BoxChange) else 0
+        if count and voxels > VOXELS_AT_ONCE:
+            return count
+    return min(len(waiting), AT_ONCE)
 
 
 def _covers(new: BoxChange, old: BoxChange) -> bool:

@@ -253,3 +253,14 @@ def test_a_store_of_a_later_version_is_left_alone(study: Study) -> None:
     connection.close()
     with pytest.raises(StudyError, match="format 99"):
         open_labels(study)
+
+
+def test_labels_of_a_scan_of_another_shape_are_left_alone(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_labels(study) as store:
+        store.put("a", (0, 0, 0), box(1, 1, 2, 2))
+    case = study.case("a")
+    monkeypatch.setattr(study, "case", lambda case_id: case._replace(shape=(7, 24, 20)))
+    with open_labels(study) as store:
+        for look in (lambda: store.labels("a"), lambda: store.put("a", (0, 0, 0), box(2, 1, 2, 2))):
+            with pytest.raises(StudyError, match=r"drawn on a scan of \(6, 24, 20\)"):
+                look()
