@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module, function = home.split(":")
         run = getattr(import_module(f"napari_ssl_seg.commands.{module}"), function)
-        _say(_text(run(**options), as_json))
+        result = run(**options)
+        if os.environ.get("RANK", "0") in ("", "0"):  # of several processes that train together the first speaks
+            _say(_text(result, as_json))
     except UserError as error:
         if as_json:
             print(json.dumps({"error": str(error)}))
@@ -356,7 +359,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"{pair!r} is not KEY=VALUE; write for example --set mask_ratio=0.6")
         try:
             settings[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
             raise UserError(f"the value of {key.strip()!r} cannot be read: {value!r}") from error
     return settings
 

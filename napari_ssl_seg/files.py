@@ -96,7 +96,7 @@ def read_json(path: str | os.PathLike[str], *, limit: int = JSON_LIMIT) -> Any:
         if size > limit:
             raise UserError(f"{path} holds {size} bytes, more than the {limit} that such a file may have")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, no JSON, a number of 5000 digits
         raise UserError(f"{path} cannot be read as JSON ({error})") from error
 
 

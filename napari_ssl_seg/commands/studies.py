@@ -75,13 +75,14 @@ def parse_targets(items: list[str] | None) -> tuple[Target, ...]:
     A file may also be nnU-Net's: the mapping under ``labels``, the order of painting under ``regions_class_order``.
     """
     from napari_ssl_seg.study.targets import read_targets
+    from napari_ssl_seg.study.targets_file import read_targets_file
 
     if not items:
         return ()
     given: dict[str, Any] = {}
     order = None
     if len(items) == 1 and "=" not in items[0]:
-        given, order = _read_targets_file(Path(items[0]))
+        given, order = read_targets_file(Path(items[0]))
     else:
         for item in items:
             name, equals, values = item.rpartition("=")
@@ -94,24 +95,6 @@ def parse_targets(items: list[str] | None) -> tuple[Target, ...]:
             if not equals:
                 raise UserError(f"--targets {item!r} is not NAME=VALUES; write for example 'tumour core=1,4'")
     return read_targets(given, order)
-
-
-def _read_targets_file(path: Path) -> tuple[dict[str, Any], list[int] | None]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{path} cannot be read as YAML or JSON ({error}); it names targets and their label values"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} names no targets; write for example 'tumour core: [1, 4]', a line a target")
-    order = content.pop("regions_class_order", None)
-    given = content.get("labels", content)
-    if not isinstance(given, dict) or not (order is None or isinstance(order, list)):
-        raise UserError(f"{path} names no targets; write for example 'tumour core: [1, 4]', a line a target")
-    return {str(name): values for name, values in given.items() if values not in (0, [0])}, order
 
 
 def describe_study(study: Study) -> dict[str, Any]:

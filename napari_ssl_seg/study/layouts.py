@@ -234,7 +234,8 @@ def _described(manifest: Manifest) -> tuple[dict[int, str], tuple[Target, ...]]:
 def _named_by_manifest(manifest: Manifest, labels: Labels) -> Found:
     assert manifest.cases is not None
     if not manifest.cases:
-        raise StudyError(f"{manifest.path} names no image that can be used; choose images and labels yourself")
+        reason = f" ({manifest.problems[0].reason})" if manifest.problems else ""
+        raise StudyError(f"{manifest.path} names no image that can be used{reason}; choose images and labels yourself")
     if labels is None:
         return Found(assign_ids(manifest.cases), list(manifest.problems), *_described(manifest))
     bare = [replace(case, label=None) for case in manifest.cases]

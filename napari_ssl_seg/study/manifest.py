@@ -108,7 +108,7 @@ def _targets(path: Path, content: dict[str, Any]) -> tuple[Target, ...]:
     ordered = isinstance(order, list)
     try:
         return read_targets(given, order if ordered else None)
-    except (StudyError, TypeError, ValueError) as error:
+    except (StudyError, TypeError, ValueError, OverflowError) as error:
         if not ordered:  # nnU-Net's own sign of regions is missing: the plain classes are what is left
             return ()
         raise StudyError(f"{path} names regions that cannot be used: {error}") from error

@@ -84,8 +84,10 @@ def _values(name: str, values: Any) -> tuple[int, ...]:
         raise StudyError(f"the target {name!r} needs label values, not {values!r}; write for example {name}=1,2,4")
     try:
         found = tuple(sorted({check_value(value) for value in numbers}))
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"the target {name!r} needs label values, not {values!r}; write for example 1,2,4") from error
+    except (TypeError, ValueError, OverflowError) as error:  # the latter: infinity
+        raise StudyError(
+            f"the target {name!r} needs label values, not {str(values)[:80]}; write for example 1,2,4"
+        ) from error
     if not found:
         raise StudyError(f"the target {name!r} has no label values; write for example {name}=1,2,4")
     return found

@@ -64,6 +64,8 @@ def load_checkpoint(*paths: Path) -> tuple[dict[str, Any], Path, list[str]] | No
         try:
             verify(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
+            check_tensors(state)
+            check_finite(state.get("model") if isinstance(state, dict) else None)
         except (RunError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
             complaints.append(f"{path.name} is damaged ({_first_line(error)})")
             continue
@@ -89,11 +91,38 @@ def verify(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > path.stat().st_size:  # torch stores tensors as they are: a packed archive is none of its own
+                raise RunError(f"{path} would unpack to {unpacked} bytes")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise RunError(f"{path} is not a whole checkpoint ({_first_line(error)})") from error
     if damaged is not None:
         raise RunError(f"{path} is damaged at {damaged}")
+
+
+def check_tensors(state: Any) -> None:
+    """Raise ValueError for a tensor, anywhere in ``state``, that claims more numbers than it holds."""
+    waiting = [state]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+        elif hasattr(value, "untyped_storage"):
+            claimed = value.numel() * value.element_size()
+            if claimed > value.untyped_storage().nbytes():
+                raise ValueError(f"a tensor claims {claimed} bytes that are not there")
+
+
+def check_finite(tensors: Any) -> None:
+    """Raise ValueError, naming it, for a tensor with numbers that are not finite."""
+    import torch
+
+    for name, tensor in tensors.items() if isinstance(tensors, dict) else ():
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def _first_line(error: BaseException) -> str:

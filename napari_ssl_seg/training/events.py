@@ -45,6 +45,8 @@ Kind = Literal[
 T = TypeVar("T")
 STATES = ("queued", "running", "paused", "stopped", "finished", "failed")
 """``stopped`` and ``failed`` runs can be resumed; ``finished`` ones are whole."""
+LATEST = 1e11
+"""Seconds since 1970 (the year 5138); what says that it happened later is no event of ours."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,16 @@ class Event:
     @classmethod
     def from_json(cls, line: str) -> Event:
         """The inverse of `to_json`; raises ValueError on anything else."""
-        record = json.loads(line)
-        if not isinstance(record, dict) or "kind" not in record:
+        try:
+            record = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("not an event") from error
+        if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
             raise ValueError("not an event")
-        kind, run, time = record.pop("kind"), record.pop("run", None), float(record.pop("time", 0.0))
-        return cls(kind=kind, data=record, run=run, time=time)
+        kind, run, time = record.pop("kind"), record.pop("run", None), record.pop("time", 0.0)
+        if not isinstance(time, int | float) or not abs(time) < LATEST:
+            raise ValueError("not an event's time")
+        return cls(kind=kind, data=record, run=run, time=float(time))
 
 
 def drain(events: Generator[Event, None, T]) -> T:

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_ssl_seg.errors import RunError, UserError
 from napari_ssl_seg.files import inside, read_json, write_json, write_text
 from napari_ssl_seg.study.records import Target  # noqa: TC001 - pydantic looks at it
-from napari_ssl_seg.training.events import Event
+from napari_ssl_seg.training.events import STATES, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -198,7 +198,9 @@ class Run:
     def state(self) -> str:
         """One of STATES. A run that was killed has no time to say so: silence is read as ``stopped``."""
         event = self.latest("state")
-        state = str(event.data["state"]) if event else "queued"
+        state = str(event.data.get("state")) if event else "queued"
+        if state not in STATES:
+            return "stopped"
         if state in ("running", "paused") and not self.alive:
             return "stopped"
         return state
@@ -302,15 +304,16 @@ def noted_process_alive(process: Mapping[str, Any]) -> bool | None:
 
     A pid alone would do until it is given to another process; the start time tells the two apart.
     """
-    if process.get("host") != platform.node() or not isinstance(process.get("pid"), int):
+    pid, started = process.get("pid"), process.get("create_time", 0.0)
+    if process.get("host") != platform.node() or not isinstance(pid, int) or not isinstance(started, int | float):
         return None
+    if not 0 < pid < 2**31:
+        return False
     import psutil
 
     try:
-        found = psutil.Process(process["pid"])
-        return abs(found.create_time() - float(process.get("create_time", 0.0))) < 1.0 and (
-            found.status() != psutil.STATUS_ZOMBIE
-        )
+        found = psutil.Process(pid)
+        return abs(found.create_time() - float(started)) < 1.0 and (found.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:

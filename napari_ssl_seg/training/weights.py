@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.training.runs import Run, RunRecord
 
 FORMAT = 1
+DIGEST = "sha256"
+"""What the digest of the tensors is called in the file's own header; safetensors has no checksum."""
 
 
 def save_weights(run: Run, tensors: dict[str, Tensor], *, step: int) -> None:
@@ -39,7 +41,7 @@ def save_weights(run: Run, tensors: dict[str, Tensor], *, step: int) -> None:
     }
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(run.weights_path) as temporary:
-        save_file(kept, temporary)
+        save_file(kept, temporary, metadata={DIGEST: _digest(kept)})
     write_json(run.model_path, description)
 
 
@@ -60,17 +62,42 @@ def load_weights(run: Run) -> dict[str, Tensor]:
     Raises
     ------
     RunError
-        When the run has not left any yet, or the file is damaged.
+        When the run has not left any yet, the file is damaged, or it holds numbers that are not finite.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
+
+    from napari_ssl_seg.training.checkpoints import check_finite
 
     if not run.weights_path.is_file():
         raise RunError(f"run {run.id} has no weights yet (it is {run.state}); let it go on until it ends or stop it")
     try:
-        return load_file(run.weights_path)
+        with safe_open(run.weights_path, "pt") as file:
+            known = (file.metadata() or {}).get(DIGEST)
+        tensors = load_file(run.weights_path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"{run.weights_path} cannot be read ({error}); train the run again") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{run.weights_path} cannot be read ({reason}); train the run again") from error
+    if known is not None and known != _digest(tensors):
+        raise RunError(f"{run.weights_path} is damaged (its checksum is wrong); restore a copy or train the run again")
+    try:
+        check_finite(tensors)
+    except ValueError as error:
+        raise RunError(f"{run.weights_path} cannot be used ({error}); train the run again") from error
+    return tensors
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 (hex) over names, types, shapes and numbers."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def describe_weights(run: Run) -> dict[str, Any]:
@@ -87,6 +114,13 @@ def describe_weights(run: Run) -> dict[str, Any]:
         raise RunError(f"run {run.id} has no weights yet (it is {run.state}); let it go on until it ends") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise RunError(f"{run.model_path} was not written by this version of napari-ssl-seg")
+    try:
+        if description["kind"] not in ("pretrain", "finetune"):
+            raise ValueError("of no kind")
+        Answer.from_data(description["classes"], description.get("targets", ()))
+        str(description["normalisation"]), dict(description["network"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{run.model_path} does not describe a network; train the run again") from error
     return description
 
 
@@ -111,8 +145,10 @@ def load_segmentation(run: Run) -> tuple[SegmentationNet, NetworkSpec, dict[int,
         raise RunError(f"run {run.id} is a pretraining, which segments nothing; fine-tune from it first")
     spec = _spec(run, description)
     answer = load_answer(run)
+    tensors = load_weights(run)
+    _check_shapes(run, spec, answer.channels, tensors)
     network = build_network(spec, answer.channels)
-    _load_strictly(run, network, load_weights(run))
+    _load_strictly(run, network, tensors)
     return network.eval(), spec, answer.named
 
 
@@ -134,8 +170,9 @@ def load_backbone(run: Run) -> tuple[Backbone, NetworkSpec]:
 
     description = describe_weights(run)
     spec = _spec(run, description)
-    backbone = build_network(spec)
     tensors = backbone_weights(run)
+    _check_shapes(run, spec, None, tensors)
+    backbone = build_network(spec)
     if describe_weights(run)["kind"] == "pretrain":  # some methods pretrain a part of it only
         tensors = {**backbone.state_dict(), **tensors}
     _load_strictly(run, backbone, tensors)
@@ -194,6 +231,21 @@ def _spec(run: Run, description: dict[str, Any]) -> NetworkSpec:
         return NetworkSpec.model_validate(description["network"])
     except (ValidationError, KeyError) as error:
         raise RunError(f"{run.model_path} does not describe a network; train the run again") from error
+
+
+def _check_shapes(run: Run, spec: NetworkSpec, channels: int | None, tensors: dict[str, Tensor]) -> None:
+    """Refuse a description of a network that the tensors are not of, before memory is taken for it."""
+    import torch
+
+    from napari_ssl_seg.networks import build_network
+
+    try:
+        with torch.device("meta"):
+            wanted = (build_network(spec) if channels is None else build_network(spec, channels)).state_dict()
+    except (RuntimeError, NotImplementedError):  # a network that computes while it is built; its presets are bounded
+        return
+    if any(name in wanted and wanted[name].shape != tensor.shape for name, tensor in tensors.items()):
+        raise RunError(f"the weights of run {run.id} do not fit the network that it describes; train it again")
 
 
 def _load_strictly(run: Run, module: nn.Module, tensors: dict[str, Tensor]) -> None:
