@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,11 +37,16 @@ def follow(events: Generator[Event, None, T]) -> T:
             event = next(events)
         except StopIteration as end:
             return end.value
-        line = describe(event)
+        line = describe(event) if speaks() else ""
         routine = event.kind in ("step", "progress", "preview", "checkpoint", "score", "prediction")
         if line and (not routine or time.monotonic() - printed > LINE_SECONDS):
             print(line, file=sys.stderr, flush=True)
             printed = time.monotonic()
+
+
+def speaks() -> bool:
+    """Whether this process tells the user what goes on: of several that train together (`training.ranks`) the first."""
+    return os.environ.get("RANK", "0") in ("", "0")
 
 
 def until_stopped(events: Generator[Event, None, T], sentence: str) -> Generator[Event, None, T]:

@@ -73,6 +73,7 @@ def sample_batch(
     purpose: str = "train",
     flip_axes: Sequence[int] = (),
     prepared: Prepared | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Batch:
     """The batch of one step, on the CPU.
 
@@ -100,6 +101,8 @@ def sample_batch(
         Axes (0 = z, 1 = y, 2 = x) that are mirrored in half of the patches. None by default: left and right differ.
     prepared
         For methods that need regions or matched crops: where those of each case are, who matches.
+    share
+        ``(rank, size)``: of a batch of ``size * batch_size`` patches this process's own.
 
     Raises
     ------
@@ -110,8 +113,9 @@ def sample_batch(
         raise StudyError("there is no scan to draw from; add scans to the train split")
     crops, partners, names, partner_names, pairs = [], [], [], [], []
     matcher = prepared.matcher if prepared is not None and needs.matched else None
-    for index in range(batch_size):
-        position = epoch_position(len(case_ids), seed, step * batch_size + index)
+    rank, size = share
+    for index in range(rank * batch_size, (rank + 1) * batch_size):
+        position = epoch_position(len(case_ids), seed, step * size * batch_size + index)
         rng = np.random.default_rng((_nonnegative(seed), step, index, _PATCH))
         names.append(case_ids[position])
         if needs.paired:

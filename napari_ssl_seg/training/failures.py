@@ -44,3 +44,14 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def free_memory(holder: object, *names: str) -> None:
+    """Let go of what ``holder`` has under these names, and give a GPU's memory back."""
+    import torch
+
+    for name in names:
+        if hasattr(holder, name):
+            delattr(holder, name)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

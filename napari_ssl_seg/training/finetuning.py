@@ -13,8 +13,8 @@ from napari_ssl_seg.training.augment import augment
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.hardware import choose_precision, seeded
 from napari_ssl_seg.training.labelled import LabelledBatch, LabelledSampler, LabelMap
-from napari_ssl_seg.training.loop import step_seed
 from napari_ssl_seg.training.previews import write_preview
+from napari_ssl_seg.training.randomness import step_seed
 from napari_ssl_seg.training.sliding import segment
 from napari_ssl_seg.training.task import Evaluation, Task
 from napari_ssl_seg.training.transfer import take_over
@@ -85,7 +85,7 @@ class FinetuneTask(Task[LabelledBatch]):
 
     # -- training -------------------------------------------------------------------------------------------------
     def sample(self, step: int) -> LabelledBatch:
-        return self.sampler.batch(step)
+        return self.sampler.batch(step, (self.ranks.rank, self.ranks.size))
 
     def transform(self, batch: LabelledBatch, step: int, device: torch.device) -> LabelledBatch:
         import torch
@@ -93,7 +93,7 @@ class FinetuneTask(Task[LabelledBatch]):
         moved = batch.to(device)
         if not self.settings.augment:
             return moved
-        generator = torch.Generator().manual_seed(step_seed(self.settings.seed + 1, step))
+        generator = torch.Generator().manual_seed(step_seed(self.settings.seed + 1, self.ranks.number(step)))
         with torch.no_grad():
             image, label = augment(moved.image, moved.label, generator, spacing=self.spacing, flip=self.settings.flips)
         return LabelledBatch(image, label, batch.case_ids)

@@ -108,7 +108,16 @@ class JointTask(FinetuneTask):
         others = None
         if self.unlabelled_ids and self.weight:
             size, seed = self.settings.batch_size, self.settings.seed
-            others = sample_batch(self.study, self.unlabelled_ids, self.spec, self.method.needs, size, seed, step)
+            others = sample_batch(
+                self.study,
+                self.unlabelled_ids,
+                self.spec,
+                self.method.needs,
+                size,
+                seed,
+                step,
+                share=(self.ranks.rank, self.ranks.size),
+            )
         return JointBatch(labelled.image, labelled.label, labelled.case_ids, others)
 
     def transform(self, batch: LabelledBatch, step: int, device: torch.device) -> JointBatch:
@@ -123,7 +132,7 @@ class JointTask(FinetuneTask):
             image, names = torch.cat((image, others.image)), (*names, *others.case_ids)
         patches = Batch(image=image, case_ids=names, origins=((0, 0, 0),) * len(names))
         with torch.no_grad():
-            pretext = self.method.pretext(patches, generator_for(self.settings.seed, step))
+            pretext = self.method.pretext(patches, generator_for(self.settings.seed, self.ranks.number(step)))
         return JointBatch(made.image, made.label, made.case_ids, others, pretext)
 
     def loss(self, batch: LabelledBatch) -> Losses:

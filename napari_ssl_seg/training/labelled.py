@@ -89,8 +89,8 @@ class LabelledSampler:
         self.foreground, self.batch_size, self.seed = foreground, batch_size, seed
         self._places = lru_cache(maxsize=KEPT_CASES)(self._find_places)
 
-    def batch(self, step: int) -> LabelledBatch:
-        """The batch of one step, on the CPU.
+    def batch(self, step: int, share: tuple[int, int] = (0, 1)) -> LabelledBatch:
+        """The batch of one step, on the CPU; ``share`` as in `pretext.sample_batch`.
 
         Raises
         ------
@@ -100,8 +100,10 @@ class LabelledSampler:
         import torch
 
         images, labels, names = [], [], []
-        for number in range(self.batch_size):
-            case_id = self.case_ids[epoch_position(len(self.case_ids), self.seed, step * self.batch_size + number)]
+        rank, size = share
+        for number in range(rank * self.batch_size, (rank + 1) * self.batch_size):
+            drawn = step * size * self.batch_size + number
+            case_id = self.case_ids[epoch_position(len(self.case_ids), self.seed, drawn)]
             image, label = self._draw(case_id, np.random.default_rng((self.seed, step, number, 7)))
             images.append(image)
             labels.append(label)

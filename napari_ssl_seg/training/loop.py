@@ -12,16 +12,17 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_ssl_seg.errors import DiskFull, UserError
+from napari_ssl_seg.errors import DiskFull, RunError, UserError
 from napari_ssl_seg.training.checkpoints import load_checkpoint, save_checkpoint
 from napari_ssl_seg.training.events import Event
-from napari_ssl_seg.training.failures import explain, out_of_memory
+from napari_ssl_seg.training.failures import explain, free_memory, out_of_memory
 from napari_ssl_seg.training.hardware import choose_precision, limited_threads, make_fabric
 from napari_ssl_seg.training.heart import Heart
 from napari_ssl_seg.training.interruption import catch_signals
 from napari_ssl_seg.training.meter import YIELD_SECONDS, Clock, LossMeter, NotFinite, not_finite
 from napari_ssl_seg.training.optimisation import make_optimizer, schedule_factor, set_learning_rate
 from napari_ssl_seg.training.prefetch import Prefetcher
+from napari_ssl_seg.training.randomness import seed_step
 from napari_ssl_seg.training.room import POLL_SECONDS, Log
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class _Loop:
         self.done = 0
         self.evaluated = -1
         self.in_flight = False
+        self.ranks = task.ranks
         self.log = Log(run)
         self.meter = LossMeter()
         self.last_yield = self.last_line = -math.inf
@@ -102,14 +104,19 @@ class _Loop:
             raise self._failed(error) from None
 
     def _course(self) -> Generator[Event, None, None]:
-        yield self._say("state", state="running", device=self.device_name)
+        together = self.ranks.size if self.ranks.size > 1 else None
+        yield self._say("state", state="running", device=self.device_name, processes=together)
+        if not self.ranks.first:
+            self.ranks.wait()  # the first fills the caches that the others then read
         yield from self._watched(self.task.prepare())
+        if self.ranks.first:
+            self.ranks.wait()
         self._set_up()
         for event in [*self._restore(), *self.task.start_events()]:
             yield self._note(event)
         self.clock = Clock(self.total, sum(self._due(step) for step in range(self.done + 1, self.total + 1)))
         self.model.train()
-        reason = self.task.should_stop()
+        reason = self._reason()
         if self._due(self.done) and self.evaluated != self.done:
             reason = yield from self._evaluate()
         batches = Prefetcher(self._make, self.done, self.total)
@@ -145,10 +152,15 @@ class _Loop:
         if found is None:
             return []
         state, path, complaints = found
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.task.load_state(state["task"])
-        self.done, self.evaluated = int(state["step"]), int(state["evaluated"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.task.load_state(state["task"])
+            self.done, self.evaluated = int(state["step"]), int(state["evaluated"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"the tensors in {path} do not fit the network of run {self.run.id}; start the run anew"
+            ) from error
         return [Event("warning", {"message": f"{text}; going on from {path.name}"}) for text in complaints]
 
     def _make(self, step: int) -> Any:
@@ -166,15 +178,17 @@ class _Loop:
         factor = schedule_factor(settings.schedule, step, self.total, settings.warmup)
         self.rate = settings.learning_rate * factor
         set_learning_rate(self.optimizer, self.rate)
-        self._seed(step_seed(settings.seed, step))
+        seed_step(settings.seed, self.ranks.number(step), self.device)
         if not self.on_cpu:
             batch = self.task.transform(batch, step, self.device)
         with self.fabric.autocast():
             losses = self.task.loss(batch)
-        self.meter.add(step, losses.total, losses.parts, self.task.case_ids(batch))
-        if self.on_cpu and not math.isfinite(losses.total.item()):
+        total, parts = self.ranks.mean_losses(losses)
+        self.meter.add(step, total, parts, self.task.case_ids(batch))
+        if self.on_cpu and not math.isfinite(total.item()):
             self.meter.flush()  # raises, and names the term
         self.fabric.backward(losses.total)
+        self.ranks.average_gradients(self.weights)
         if settings.clip_norm:
             norm = torch.nn.utils.clip_grad_norm_(self.weights, settings.clip_norm)
             if self.on_cpu and not math.isfinite(norm.item()):
@@ -187,16 +201,8 @@ class _Loop:
         self.in_flight = False
         self.clock.step(self.done)
 
-    def _seed(self, seed: int) -> None:
-        """Dropout's randomness, on this device alone: ``torch.manual_seed`` takes 1.5 ms where there is no GPU, and queues
-        a call with its stack for each kind of device that was never started, at each step."""
-        import torch
-
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        elif self.device.type == "mps":
-            torch.mps.manual_seed(seed)
+    def _reason(self) -> str | None:
+        return self.ranks.text_of_first(self.task.should_stop() or "") or None
 
     def _tell_step(self) -> Generator[Event, None, None]:
         now, last = time.monotonic(), self.done == self.total
@@ -206,7 +212,7 @@ class _Loop:
         losses = self.meter.flush()
         event = self._step_event(losses)
         if line:
-            self.log.add(self._step_event(self.meter.line_means()))
+            self._log(self._step_event(self.meter.line_means()))
             self.last_line = now
         if last or now - self.last_yield >= YIELD_SECONDS:
             self.last_yield = time.monotonic()
@@ -225,21 +231,27 @@ class _Loop:
 
     # -- between steps --------------------------------------------------------------------------------------------
     def _obey(self) -> Generator[Event, None, None]:
-        self._stop_if_asked()
-        if not self.run.pause_requested:
+        self._stop_together()
+        if not self.ranks.any(self.run.pause_requested):
             return
         yield from self._kept(lambda: self._save(export=True))
         event = self._say("state", state="paused")
         start = time.monotonic()
-        while self.run.pause_requested:
+        while self.ranks.any(self.run.pause_requested):
             yield event
             time.sleep(PAUSE_POLL)
-            self._stop_if_asked()
+            self._stop_together()
         self.clock.aside(time.monotonic() - start)
         yield self._say("state", state="running", device=self.device_name)
 
+    def _stop_together(self) -> None:
+        """Where any process was asked to, all stop, at the same step."""
+        if self.ranks.any(bool(self.interruption.asked) or self.run.stop_requested):
+            raise _Stop
+
     def _stop_if_asked(self) -> None:
-        if self.interruption.asked or self.run.stop_requested:
+        """Between steps, in `_obey`, where several processes train: they must leave at the same place."""
+        if self.ranks.size == 1 and (self.interruption.asked or self.run.stop_requested):
             raise _Stop
 
     def _evaluate(self) -> Generator[Event, None, str | None]:
@@ -254,12 +266,12 @@ class _Loop:
             data = {"step": self.done, "mean_dice": outcome.mean_dice, "dice": dict(outcome.dice), "best": best}
             data["what"] = outcome.what
             yield self._say("evaluation", **data)
-            if best:
+            if best and self.ranks.first:
                 yield from self._kept(lambda: self.task.export(best=True))
                 yield from self._kept(lambda: self._save(name="best"))
                 yield self._say("checkpoint", step=self.done, file="checkpoints/best.pt", best=True)
         self.clock.aside(time.monotonic() - start, evaluation=True)
-        return self.task.should_stop()
+        return self._reason()
 
     def _watched(self, events: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
         """Pass progress on, not too often; give up as soon as a stop is asked for."""
@@ -277,6 +289,8 @@ class _Loop:
     def _keep(self) -> Generator[Event, None, None]:
         """Save and preview where it is time to."""
         now = time.monotonic()
+        if not self.ranks.first:
+            return
         if self.done < self.total and now - self.last_checkpoint >= self.settings.checkpoint_seconds:
             yield from self._kept(self._save)
             yield self._say("checkpoint", step=self.done, file="checkpoints/last.pt", best=False)
@@ -296,10 +310,13 @@ class _Loop:
             yield self._note(event)
 
     def _end(self, state: str, *, reason: str | None) -> Generator[Event, None, None]:
-        if hasattr(self, "optimizer"):  # stopped while it was still preparing: nothing to save
+        # Stopped while it was still preparing: nothing to save.
+        if self.ranks.first and hasattr(self, "optimizer"):
             yield from self._kept(lambda: self._save(export=True))
             yield self._say("checkpoint", step=self.done, file="checkpoints/last.pt", best=False)
-        self.run.clear_requests()
+        self.ranks.wait()  # until all have seen what was asked for
+        if self.ranks.first:
+            self.run.clear_requests()
         yield self._say("state", state=state, reason=reason)
 
     def _kept(self, write: Callable[[], None]) -> Generator[Event, None, None]:
@@ -327,7 +344,7 @@ class _Loop:
         """Write a checkpoint, unless a step was broken off half-way: then the one before it stands."""
         import torch
 
-        if self.in_flight or not hasattr(self, "optimizer"):
+        if self.in_flight or not self.ranks.first or not hasattr(self, "optimizer"):
             return
         self.meter.flush()
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(list[torch.Tensor](self.weights))])
@@ -356,7 +373,7 @@ class _Loop:
                 self._save()
         if out_of_memory(error):
             error.__traceback__ = None  # its frames hold the tensors that filled the memory
-            _free_memory(self)
+            free_memory(self, "optimizer", "model")
         with contextlib.suppress(OSError):
             self._say("error", message=str(explained))
             self._say("state", state="failed", reason=str(explained))
@@ -367,21 +384,10 @@ class _Loop:
 
     def _note(self, event: Event) -> Event:
         event = Event(event.kind, event.data, self.run.id, event.time)
-        self.log.add(event)
+        self._log(event)
         self.last_yield = time.monotonic()
         return event
 
-
-def step_seed(seed: int, step: int) -> int:
-    """A seed for each step, far from those of its neighbours."""
-    return (seed * 0x9E3779B97F4A7C15 + (step + 1) * 0xBF58476D1CE4E5B9) & (2**63 - 1)
-
-
-def _free_memory(loop: _Loop) -> None:
-    import torch
-
-    for name in ("optimizer", "model"):
-        if hasattr(loop, name):
-            delattr(loop, name)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    def _log(self, event: Event) -> None:
+        if self.ranks.first:
+            self.log.add(event)

@@ -82,9 +82,9 @@ class PretrainTask(Task[PretextBatch]):
         return [Event("warning", {"message": text}, self.run.id) for text in self.prepared.warnings]
 
     def sample(self, step: int) -> PretextBatch:
-        return PretextBatch(self._drawn(step, self.settings.batch_size))
+        return PretextBatch(self._drawn(step, self.settings.batch_size, (self.ranks.rank, self.ranks.size)))
 
-    def _drawn(self, step: int, size: int) -> Batch:
+    def _drawn(self, step: int, size: int, share: tuple[int, int] = (0, 1)) -> Batch:
         from napari_ssl_seg.pretext import sample_batch
 
         return sample_batch(
@@ -97,6 +97,7 @@ class PretrainTask(Task[PretextBatch]):
             step,
             purpose="train",
             prepared=self.prepared,
+            share=share,
         )
 
     def transform(self, batch: PretextBatch, step: int, device: torch.device) -> PretextBatch:
@@ -106,7 +107,8 @@ class PretrainTask(Task[PretextBatch]):
 
         patches = batch.batch.to(device)
         with torch.no_grad():
-            return PretextBatch(patches, self.method.pretext(patches, generator_for(self.settings.seed, step)))
+            generator = generator_for(self.settings.seed, self.ranks.number(step))
+            return PretextBatch(patches, self.method.pretext(patches, generator))
 
     def loss(self, batch: PretextBatch) -> Losses:
         assert batch.pretext is not None

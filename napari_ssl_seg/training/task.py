@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from napari_ssl_seg.training.ranks import ALONE
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_ssl_seg.methods.base import Losses
     from napari_ssl_seg.training.events import Event
+    from napari_ssl_seg.training.ranks import Ranks
 
 D = TypeVar("D")
 
@@ -37,6 +40,8 @@ class Task(ABC, Generic[D]):
 
     model: nn.Module
     """There after `prepare`, on the CPU at first; the loop moves it."""
+    ranks: Ranks = ALONE
+    """Which of the processes that train together this is: each draws its own share of a batch."""
 
     def prepare(self) -> Generator[Event, None, None]:
         """What must be made before the first step and takes long (regions ...); progress events on the way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import RunError
@@ -11,10 +11,11 @@ from napari_ssl_seg.files import read_json, sweep_temporaries, write_json
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.planning import prepare_finetune, prepare_pretrain
 from napari_ssl_seg.training.processes import note_process
+from napari_ssl_seg.training.ranks import join_ranks, own_device
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, make_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import Unpack
 
     from napari_ssl_seg.methods.base import Method
@@ -62,7 +63,7 @@ def pretrain(
     UserError
         When something asked for does not fit, or the training failed.
     """
-    return (yield from train_run(study, prepare_pretrain(study, method, **options)))
+    return (yield from train_run(study, _made_once(study, lambda: prepare_pretrain(study, method, **options))))
 
 
 def finetune(
@@ -106,7 +107,7 @@ def finetune(
     UserError
         When something asked for does not fit, or the training failed.
     """
-    return (yield from train_run(study, prepare_finetune(study, init, **options)))
+    return (yield from train_run(study, _made_once(study, lambda: prepare_finetune(study, init, **options))))
 
 
 def resume(study: Study, run: str | Run, *, iterations: int | None = None) -> Generator[Event, None, Run]:
@@ -129,6 +130,9 @@ def resume(study: Study, run: str | Run, *, iterations: int | None = None) -> Ge
 def train_run(study: Study, run: Run, *, iterations: int | None = None) -> Generator[Event, None, Run]:
     """Train a run that was prepared or stopped, until it ends or is asked to stop.
 
+    Started by ``torchrun`` (or with its variables set), every process trains its share of one batch of all their sizes
+    together; the first alone writes (`training.ranks`).
+
     Raises
     ------
     UserError
@@ -138,24 +142,31 @@ def train_run(study: Study, run: Run, *, iterations: int | None = None) -> Gener
 
     if iterations is not None:
         make_settings(PretrainSettings, {"iterations": iterations})
-    with _alone(run):
-        if run.state == "finished" and iterations is None:
+    ranks = join_ranks()
+    with _alone(run) if ranks.first else nullcontext():
+        finished = run.state == "finished" and iterations is None
+        if ranks.any(finished):
             raise RunError(f"run {run.id} is finished; ask for more iterations to train it further")
-        _forget_old_requests(run)
-        note_process(run)
-        sweep_temporaries(run.folder)
-        try:
-            record = run.record
+        if ranks.first:
+            _forget_old_requests(run)
+            note_process(run)
+            sweep_temporaries(run.folder)
             if iterations is not None:
                 write_json(run.folder / OVERRIDES, {"iterations": iterations})
+        ranks.wait()  # until what the first writes is there
+        try:
+            record = run.record
             settings = recorded_settings(run)
             device, moved = _place(record, settings)
+            device = own_device(device)
             task = _make_task(study, run, record, settings)
+            task.ranks = ranks
         except Exception as error:
-            run.append(Event("error", {"message": str(error)}, run.id))
-            run.append(Event("state", {"state": "failed", "reason": str(error)}, run.id))
+            if ranks.first:
+                run.append(Event("error", {"message": str(error)}, run.id))
+                run.append(Event("state", {"state": "failed", "reason": str(error)}, run.id))
             raise
-        if moved:
+        if moved and ranks.first:
             run.append(Event("warning", {"message": moved}, run.id))
         return (yield from train_task(run, task, settings, device=device))
 
@@ -180,6 +191,26 @@ def _make_task(study: Study, run: Run, record: RunRecord, settings: TrainSetting
 
         return JointTask(study, run, record, spec, settings, source)
     return FinetuneTask(study, run, record, spec, settings, source)
+
+
+def _made_once(study: Study, make: Callable[[], Run]) -> Run:
+    """The run that the first process makes; the others open it."""
+    ranks = join_ranks()
+    if ranks.size == 1:
+        return make()
+    failure: Exception | None = None
+    folder = ""
+    if ranks.first:
+        try:
+            folder = make().id
+        except Exception as error:  # the others are told before it is raised
+            failure = error
+    folder = ranks.text_of_first(folder)
+    if failure is not None:
+        raise failure
+    if not folder:
+        raise RunError("the first of the processes that train together could not make the run; see what it said")
+    return study.run(folder)
 
 
 def recorded_settings(run: Run) -> TrainSettings:
