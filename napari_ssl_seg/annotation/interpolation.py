@@ -1,8 +1,8 @@
 """Filling the slices between labelled ones by the shapes of the classes.
 
 Raya and Udupa, IEEE TMI 1990: the signed distances to a class's outline in two slices are interpolated in between, and the
-class is where the result is positive. Each class is moved so that its centres lie on a line first, so that an object that
-shifts from slice to slice does not vanish between them.
+class is where the result is positive. Each object of a class is moved so that its centres lie on a line first: else one
+that shifts from slice to slice would vanish in between.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ssl_seg.annotation.objects import FARTHEST, matched_parts
 from napari_ssl_seg.annotation.proposals import Proposal
 from napari_ssl_seg.errors import UserError
 
@@ -77,28 +78,39 @@ def _between(
         return made
     box = _box(np.isin(first, chosen) | np.isin(last, chosen))
     a, b = first[box], last[box]
-    shapes = [_Shape(a == value, b == value, spacing) for value in chosen]
-    whole = _Shape(np.isin(a, chosen), np.isin(b, chosen), spacing, move=False) if len(chosen) > 1 else shapes[0]
+    shapes = [_Class(a == value, b == value, spacing) for value in chosen]
+    union = _Class(np.isin(a, chosen), np.isin(b, chosen), spacing, farthest=0.0) if len(chosen) > 1 else None
     numbers = np.array(chosen, np.uint16)
     for step in range(1, steps):
         share = step / steps
         scores = np.stack([shape.at(share) for shape in shapes])
         best = scores.argmax(axis=0)
-        top = np.take_along_axis(scores, best[None], axis=0)[0]
-        inside = (top > 0) | ((top > -whole.at(share)) if len(chosen) > 1 else False)
+        inside = scores.max(axis=0) > 0
+        if union is not None:  # between two classes that touch neither may be positive: the nearer one has it
+            inside |= (union.at(share) > 0) & (scores.max(axis=0) > -union.at(share))
         made[step - 1][box] = np.where(inside, numbers[best], 0)
     return made
 
 
-class _Shape:
+class _Class:
     """One class in two slices, and anywhere between them."""
 
-    def __init__(self, a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...], *, move: bool = True) -> None:
-        self.ends = _distances(a, b, spacing)
-        self.shift = _centre(b) - _centre(a) if move and a.any() and b.any() else np.zeros(2)
+    def __init__(self, a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...], farthest: float = FARTHEST) -> None:
+        self.objects = [_Object(one, other, spacing) for one, other in matched_parts(a, b, spacing, farthest)]
 
     def at(self, share: float) -> np.ndarray:
-        """Signed distance (y, x) in mm, positive inside; ``share`` of the way from the first to the second."""
+        """Signed distance (y, x) in mm, positive inside; ``share`` of the way from the first slice to the second."""
+        return np.max([thing.at(share) for thing in self.objects], axis=0)
+
+
+class _Object:
+    """One object of a class."""
+
+    def __init__(self, a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> None:
+        self.ends = _distances(a, b, spacing)
+        self.shift = _centre(b) - _centre(a) if a.any() and b.any() else np.zeros(2)
+
+    def at(self, share: float) -> np.ndarray:
         a, b = self.ends
         if self.shift.any():
             a, b = _moved(a, share * self.shift), _moved(b, (share - 1) * self.shift)
