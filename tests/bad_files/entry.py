@@ -109,3 +109,33 @@ def tar_bytes(*members: tuple[str | tarfile.TarInfo, bytes], mode: str = "w") ->
             info.size = len(data) if info.isreg() else 0
             tar.addfile(info, io.BytesIO(data) if info.isreg() else None)
     return buffer.getvalue()
+
+
+RAW = voxels().tobytes(order="F")
+"""The voxels as most files have them."""
+
+
+def image(name: str, verdict: Verdict, words: str, why: str, make: Callable[[Path], object]) -> BadFile:
+    """An entry of kind "image" with ``words`` between bars; what ``make`` returns counts where it is an array."""
+    return entry(name, "image", verdict, words, why, make)
+
+
+def entry(name: str, kind: Kind, verdict: Verdict, words: str, why: str, make: Callable[[Path], object]) -> BadFile:
+    """An entry with ``words`` between bars; what ``make`` returns counts where it is an array."""
+
+    def made(path: Path) -> np.ndarray | None:
+        right = make(path)
+        return right if isinstance(right, np.ndarray) else None
+
+    return BadFile(name, kind, verdict, tuple(words.split("|")) if words else (), why, made)
+
+
+def outside(folder: Path) -> None:
+    """Voxels outside the folder of a header."""
+    (folder.parent / "secret.raw").write_bytes(RAW)
+
+
+def link_out(folder: Path) -> None:
+    """A link beside a header to voxels outside its folder."""
+    outside(folder)
+    (folder / "voxels.raw").symlink_to(folder.parent / "secret.raw")

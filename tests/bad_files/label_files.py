@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.bad_files.entry import AFFINE, BadFile, Verdict, labels, nifti_bytes, pack, save, voxels
+from tests.bad_files.entry import AFFINE, entry, labels, nifti_bytes, pack, save, voxels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.bad_files.entry import BadFile, Verdict
 
 FILES: list[BadFile] = []
 
@@ -25,7 +27,7 @@ def _label(
         save(path, nifti_bytes(given, affine, **fields))
         return given if expect is None else expect
 
-    FILES.append(BadFile(f"{name}.nii.gz", "label", verdict, tuple(words.split("|")) if words else (), why, make))
+    FILES.append(entry(f"{name}.nii.gz", "label", verdict, words, why, make))
 
 
 def _with(value: float, dtype: str = "float32") -> np.ndarray:
@@ -88,4 +90,4 @@ def _cut(path: Path) -> None:
     path.write_bytes(pack(nifti_bytes(labels()))[:-20])
 
 
-FILES.append(BadFile("label_cut.nii.gz", "label", "refuse", ("cut short",), "cut short", _cut))
+FILES.append(entry("label_cut.nii.gz", "label", "refuse", "cut short", "cut short", _cut))
