@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 FOLDER_VARIABLE = "NAPARI_SSL_SEG_CACHE"
+STATE_VARIABLE = "NAPARI_SSL_SEG_STATE"
 WEIGHTS_VARIABLE = "NAPARI_SSL_SEG_WEIGHTS"
 
 
@@ -20,6 +21,19 @@ def cache_folder() -> Path:
         base = Path.home() / "Library" / "Caches"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "napari-ssl-seg"
+
+
+def state_folder() -> Path:
+    """Where this program keeps what must outlast a cleaning of caches; ``NAPARI_SSL_SEG_STATE`` overrules it."""
+    if chosen := os.environ.get(STATE_VARIABLE):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return base / "napari-ssl-seg"
 
 

@@ -21,6 +21,7 @@ from napari_ssl_seg.annotation.records import BoxChange, StateChange
 from napari_ssl_seg.annotation.rows import begin_session, close_session, last_session
 from napari_ssl_seg.annotation.states import SliceState
 from napari_ssl_seg.annotation.transaction import Transaction
+from napari_ssl_seg.annotation.unsaved import read_unsaved, unsaved_files
 from napari_ssl_seg.errors import StudyError, UserError
 
 if TYPE_CHECKING:
@@ -110,7 +111,21 @@ class LabelStore(LabelReader):
                 raise
             return False
         self.writable, self.why_read_only = True, None
+        self._take_in_unsaved()
         return True
+
+    def _take_in_unsaved(self) -> None:
+        """What a window could not write before it was closed; a file that cannot be taken in stays where it is."""
+        for path in unsaved_files(self.study):
+            try:
+                changes = read_unsaved(path, self.study)
+                self.apply(changes)
+                path.unlink()
+            except (OSError, UserError) as error:
+                said = f"changes that were not saved before are still in {path} ({error})"
+            else:
+                said = f"saved {len(changes)} changes that could not be written when the window was closed"
+            self.restored = said if self.restored is None else f"{self.restored}; {said}"
 
     def close(self) -> None:
         """Give the right to write back. What was put is on the disk already."""

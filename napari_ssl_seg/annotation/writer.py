@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_ssl_seg.annotation.effort import Effort
-from napari_ssl_seg.annotation.records import BoxChange, StateChange
+from napari_ssl_seg.annotation.records import BoxChange
+from napari_ssl_seg.annotation.unsaved import Change, keep_unsaved
 from napari_ssl_seg.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import numpy as np
 
+    from napari_ssl_seg.annotation.effort import Effort
     from napari_ssl_seg.annotation.states import SliceState
     from napari_ssl_seg.annotation.store import LabelStore
 
-Change = BoxChange | StateChange | Effort
 RETRY_SECONDS = 2.0
 AT_ONCE = 64
 """Changes a transaction at most, so that a nearly full disk still takes some of them,"""
@@ -49,6 +50,8 @@ class Writer:
         self.saved_at: float | None = None
         """When the last change came to the disk, in seconds since 1970."""
         self.last_problem: str | None = None
+        self.kept_in: Path | None = None
+        """The file with what could not be written before `close`."""
         self._retry = retry_seconds
         self._waiting: list[Change] = []
         self._in_work = 0
@@ -106,15 +109,25 @@ class Writer:
             return not self._waiting
 
     def close(self, timeout: float | None = 10.0) -> bool:
-        """`flush`, and end the thread; False where changes are left that could not be written."""
-        done = self.flush(timeout)
+        """`flush`, and end the thread; False where changes were left that could not be written.
+
+        Those go into a file of the user's own (`kept_in`), and into the store when it is next opened for writing.
+        """
+        self.flush(timeout)
         with self._condition:
-            self._closing = True
+            already, self._closing = self._closing, True
             self._condition.notify_all()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout)
         atexit.unregister(self.close)
-        return done
+        with self._condition:
+            left = list(self._waiting)
+        if left and not already:
+            try:
+                self.kept_in = keep_unsaved(self.store.study, left)
+            except UserError as error:
+                self._emit(self.problem, str(error))
+        return not left
 
     # -- inside -------------------------------------------------------------------------------------------------------
     def _add(self, change: Change) -> None:

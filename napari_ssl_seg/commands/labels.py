@@ -54,6 +54,7 @@ def _status(study: Study) -> dict[str, Any]:
     from napari_ssl_seg.annotation import open_labels
     from napari_ssl_seg.annotation.lock import WriterLock
     from napari_ssl_seg.annotation.publishing import unpublished
+    from napari_ssl_seg.annotation.unsaved import unsaved_files
 
     store = open_labels(study, write=False)
     try:
@@ -61,6 +62,7 @@ def _status(study: Study) -> dict[str, Any]:
             "slices": {state.name.lower(): count for state, count in store.counts().items()},
             "cases": store.stored_cases(),
             "not published yet": unpublished(study),
+            "not saved yet": [str(path) for path in unsaved_files(study)],
             "labelled by": WriterLock(store.folder).living_holder() or "nobody now",
         }
     finally:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_ssl_seg.annotation import LabelsUnwritable, SliceState, Writer, open_labels
+from napari_ssl_seg.annotation import Effort, LabelsUnwritable, SliceState, Writer, open_labels
+from napari_ssl_seg.annotation.unsaved import keep_unsaved
 from tests.annotation.store_making import box, own_label, small_study
 
 if TYPE_CHECKING:
@@ -178,3 +179,40 @@ def test_a_store_that_somebody_removed_is_made_anew_of_what_the_window_holds(tmp
         assert np.array_equal(again.labels("b"), expected)
         assert again.states("a").tolist() == [3, 0, 0, 0, 0, 0] and set(again.states("b")) == {2}
         assert [entry.kind for entry in again.history("a")] == ["restore", "change"]
+
+
+def test_what_could_not_be_saved_before_the_window_was_closed_is_saved_at_the_next_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_SSL_SEG_STATE", str(tmp_path / "state"))
+    study = small_study(tmp_path)
+    store = open_labels(study)
+    writer = Writer(store, retry_seconds=0.05)
+    away = study.folder.rename(tmp_path / "unplugged")
+    writer.put("a", (1, 0, 0), box(2, 1, 2, 2), effort=Effort("a", 1, "paint", 1.5, 2, 3, time=9.0))
+    writer.set_state("a", 1, SliceState.LABELLED)
+    writer.add_effort(Effort("a", 2, "look", 1.0, time=10.0))
+    assert not writer.close(0.3) and writer.kept_in is not None and writer.kept_in.is_relative_to(tmp_path / "state")
+    store.close()
+    away.rename(study.folder)
+    reader = open_labels(study, write=False)
+    assert not reader.labels("a").any() and writer.kept_in.exists()  # only who may write takes it in
+    with open_labels(study) as again:
+        assert again.restored is not None and "saved 3 changes that could not be written" in again.restored
+        assert again.labels("a")[1, :3, 0].tolist() == [2, 2, 0] and again.states("a")[1] == SliceState.LABELLED
+        assert [effort.tool for effort in again.effort()] == ["paint", "look"]
+    assert not writer.kept_in.exists()
+    with open_labels(study) as third:
+        assert third.restored is None
+
+
+def test_a_file_of_unsaved_changes_that_cannot_be_read_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_SSL_SEG_STATE", str(tmp_path / "state"))
+    study = small_study(tmp_path)
+    path = keep_unsaved(study, [Effort("a", 1, "paint")])
+    path.write_text(path.read_text()[:-40])
+    with open_labels(study) as store:
+        assert store.writable and store.restored is not None and str(path) in store.restored
+    assert path.exists()
