@@ -35,11 +35,13 @@ def needed_finetuning(study: Study, runs: Sequence[Run] | None, strategy: str) -
 
 
 def encoder_run(study: Study, runs: Sequence[Run] | None) -> Run | None:
-    """The first named run of any kind; else the study's newest pretraining, else its newest fine-tuning, else None."""
-    if runs:
+    """The first named run of any kind; where none is asked for the newest pretraining, else fine-tuning, else None."""
+    if runs is not None:
         for run in runs:
             if run.weights_path.is_file():
                 return run
+        if not runs:
+            return None
         raise RunError(f"run {runs[0].id} has no weights yet (it is {runs[0].state}); let it go on until it ends")
     known = study.runs()
     found = with_weights(known, "pretrain") or with_weights(known, "finetune")

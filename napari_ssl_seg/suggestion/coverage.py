@@ -77,7 +77,7 @@ def cluster(points: NDArray[np.float64], count: int, seed: int) -> NDArray[np.in
 def typical_first(
     points: NDArray[np.float64], labelled: NDArray[np.bool_], allowed: Callable[[int], bool], count: int, seed: int
 ) -> list[tuple[int, int]]:
-    """The most typical point of each of the largest clusters that hold nothing labelled.
+    """The most typical point of each of the largest clusters that hold nothing labelled; then of the others, and again.
 
     Parameters
     ----------
@@ -98,17 +98,26 @@ def typical_first(
     covered = set(np.unique(member[labelled]).tolist())
     order = [int(numbers[place]) for place in np.argsort(-sizes, kind="stable")]
     order = [number for number in order if number not in covered] + [number for number in order if number in covered]
+    queues = [
+        [int(index) for index in _most_typical(points, member == number) if not labelled[index]] for number in order
+    ]
+    size_of = dict(zip(numbers.tolist(), sizes.tolist(), strict=True))
     found: list[tuple[int, int]] = []
-    for number in order:
+    while any(queues):
+        for number, queue in zip(order, queues, strict=True):
+            while queue and len(found) < count:
+                index = queue.pop(0)
+                if allowed(index):
+                    found.append((index, size_of[number]))
+                    break
         if len(found) == count:
             break
-        inside = np.flatnonzero(member == number)
-        apart = distances(points[inside], points[inside])
-        near = np.sort(apart, axis=1)[:, 1 : NEIGHBOURS + 1]
-        loneliness = near.mean(axis=1) if near.shape[1] else np.zeros(len(inside))
-        for place in np.argsort(loneliness, kind="stable"):
-            index = int(inside[place])
-            if not labelled[index] and allowed(index):
-                found.append((index, len(inside)))
-                break
     return found
+
+
+def _most_typical(points: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The points of a cluster, those with the nearest neighbours first."""
+    members = np.flatnonzero(inside)
+    near = np.sort(distances(points[members], points[members]), axis=1)[:, 1 : NEIGHBOURS + 1]
+    loneliness = near.mean(axis=1) if near.shape[1] else np.zeros(len(members))
+    return members[np.argsort(loneliness, kind="stable")]

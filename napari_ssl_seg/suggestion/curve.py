@@ -106,7 +106,7 @@ def random_baseline(
     most = len(spots) // 2
     wanted = budgets or sorted({point.slices for point in efficiency(study) if point.slices <= most})
     wanted = wanted or sorted({max(1, most // 2), most})
-    found = []
+    found: list[EfficiencyPoint] = []
     for repeat in range(repeats):
         order = np.random.default_rng((seed, repeat)).permutation(len(spots))
         for budget in wanted:

@@ -50,10 +50,12 @@ def mixed(task: Task) -> Generator[Event, None, list[Ranked]]:
 
 
 def _typical(task: Task, cloud: Cloud) -> list[Ranked]:
-    cases = len(task.pool.cases)
+    gaps, labelled = task.pool.gaps, task.pool.labelled
+    rules = [(share, gaps, labelled) for share in (*shares(task.count, len(task.pool.cases)), task.count)]
+    rules.append((task.count, dict.fromkeys(gaps, 1), ()))
     found: dict[int, int] = {}
-    for share in (*shares(task.count, cases), task.count):
-        spread = Spread(task.pool.gaps, share, task.pool.labelled)
+    for share, apart, beside in rules:
+        spread = Spread(apart, share, beside)
 
         def allowed(index: int, spread: Spread = spread) -> bool:
             if not spread.allows(cloud.spots[index]):

@@ -58,7 +58,9 @@ def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tupl
     if unit not in ("slice", "case"):
         raise StudyError(f"{unit!r} is no unit; suggestions are of slices or cases: write slice or case")
     split = SPLITS[purpose]
-    found = {case.id: case for case in study.cases(split=split)}
+    left_out = set(skip)
+    whole = {case_id for case_id, index in left_out if index is None}
+    found = {case.id: case for case in study.cases(split=split) if case.labelled or case.id not in whole}
     chosen: list[Case] = []
     total = 0
     for case_id in seeded_order(list(found), seed):
@@ -68,19 +70,15 @@ def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tupl
             total += case.shape[0]
     for case in chosen:  # the gate that every reading of voxels passes: refuses test cases whatever was asked above
         study.allowed(case.id, "train" if purpose == "label" else "choose")
-    left_out = set(skip)
     candidates: list[Spot] = []
     labelled: list[Spot] = []
     for case in sorted(chosen, key=lambda item: item.id):
         done = _labelled_slices(case)
-        whole = (case.id, None) in left_out
         if unit == "case":
             (labelled if done else candidates).append(Spot(case.id, None))
-            if whole and not done:
-                candidates.pop()
             continue
         labelled += [Spot(case.id, index) for index in sorted(done)]
-        if not whole:
+        if case.id not in whole:
             free = (index for index in range(case.shape[0]) if index not in done)
             candidates += [Spot(case.id, index) for index in free if (case.id, index) not in left_out]
     if not candidates:

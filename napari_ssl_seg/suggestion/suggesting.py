@@ -45,7 +45,7 @@ def suggest(
     runs
         Runs (or their ids) to ask. Of a fine-tuning the predictions count, of any run the embedding. None: the newest
         fine-tuning is asked how sure it is, the two best in validation whether they agree, and the newest pretraining (or
-        else fine-tuning) what looks alike; where there is no run at all, the scans themselves.
+        else fine-tuning) what looks alike; where there is no run at all, or an empty list is given, the scans themselves.
     count
         How many.
     skip
@@ -89,9 +89,9 @@ def suggest(
     rank = _strategy(strategy)
     found: list[Ranked] = []
     if fresh.candidates:
-        found += yield from rank(Task(study, fresh, chosen or None, count, seed, variation, device))
+        found += yield from rank(Task(study, fresh, chosen, count, seed, variation, device))
     if len(found) < count and passed:  # only when nothing else is left, the longest ago first
-        task = Task(study, replace(pool, candidates=passed), chosen or None, len(passed), seed, variation, device)
+        task = Task(study, replace(pool, candidates=passed), chosen, len(passed), seed, variation, device)
         again = {item.spot: item for item in (yield from rank(task))}
         found += [again[spot] for spot in passed if spot in again]
     return [

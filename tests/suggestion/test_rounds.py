@@ -1,0 +1,84 @@
+"""The round of fine-tuning, suggesting and predicting; the curve; slices named one by one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from napari_ssl_seg.cli import main
+from napari_ssl_seg.errors import RunError
+from napari_ssl_seg.suggestion import efficiency, next_round, random_baseline, skip
+from napari_ssl_seg.training import drain, finetune, prepare_finetune
+from tests.suggestion.conftest import QUICK
+
+
+def test_a_round_goes_on_from_the_last_weights_and_leaves_proposals(study):
+    first = drain(next_round(study, iterations=3, count=3, train=QUICK, device="cpu"))
+    assert first.run.record.parent is None and first.run.state == "finished"
+    assert len(first.suggestions) == 3 and all(item.strategy == "mixed" for item in first.suggestions)
+    asked = dict.fromkeys(item.case_id for item in first.suggestions)
+    assert [path.name for path in first.predictions] == [f"{case_id}.nii.gz" for case_id in asked]
+    assert all(path.is_file() for path in first.predictions)
+    for item in first.suggestions:
+        known = study.case(item.case_id).labelled_slices
+        study.set_labelled_slices(item.case_id, [*known, item.slice_index])
+    second = drain(next_round(study, iterations=3, count=2, train=QUICK, device="cpu"))
+    assert second.run.record.parent == first.run.id
+    points = efficiency(study)
+    assert [point.run for point in points] == [first.run.id, second.run.id]
+    assert [point.slices for point in points] == [2, 5]
+    assert all(0 <= point.dice <= 1 and point.minutes is None for point in points)
+
+
+def test_runs_of_other_purposes_are_no_part_of_the_curve_once_there_are_rounds(study):
+    other = drain(finetune(study, iterations=2, dims=2, device="cpu", train=QUICK))
+    assert [point.run for point in efficiency(study)] == [other.id]
+    made = drain(next_round(study, init="scratch", strategy="random", iterations=2, count=1, train=QUICK, device="cpu"))
+    assert [point.run for point in efficiency(study)] == [made.run.id]
+
+
+def test_a_stopped_fine_tuning_ends_the_round(study):
+    events = next_round(study, iterations=50, train=QUICK, device="cpu")
+    for event in events:
+        if event.kind == "step":
+            study.run(event.run).request_stop()
+            break
+    made = drain(events)
+    assert made.run.state == "stopped" and made.suggestions == () == made.predictions
+
+
+def test_chance_is_simulated_on_what_is_labelled(study):
+    study.set_labelled_slices(study.cases(split="train")[1].id, [1, 3, 6])
+    points = drain(random_baseline(study, budgets=[1, 2], repeats=2, iterations=2, train=QUICK, device="cpu"))
+    assert [point.slices for point in points] == [1, 2, 1, 2]
+    used = [study.run(point.run).record.slices for point in points]
+    for small, large in (used[:2], used[2:]):
+        assert all(set(indices) <= set(large[case_id]) for case_id, indices in small.items())
+    for case in study.cases(split="train"):
+        study.set_labelled_slices(case.id, [])
+    with pytest.raises(RunError, match="at least 4"):
+        drain(random_baseline(study))
+
+
+def test_a_fine_tuning_takes_the_slices_that_are_named(study):
+    train = [case.id for case in study.cases(split="train")]
+    run = prepare_finetune(study, slices={train[0]: [5]}, dims=2, device="cpu")
+    assert run.record.slices == {train[0]: [5]} and run.record.cases["train"] == [train[0]]
+    assert "1 slices" in run.record.title
+    for wrong, words in (({train[0]: [4]}, "slice 4"), ({train[1]: [0]}, "no labelled scan"), ({}, "no slice")):
+        with pytest.raises(RunError, match=words):
+            prepare_finetune(study, slices=wrong, dims=2, device="cpu")
+
+
+def test_the_verb_says_what_is_next(study, capsys):
+    assert main(["suggest", str(study.folder), "--count", "3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["strategy"] == "mixed" and len(answer["suggestions"]) == 3
+    assert set(answer["suggestions"][0]) == {"case", "slice", "score", "reason", "run"}
+    first = answer["suggestions"][0]
+    skip(study, first["case"], first["slice"])
+    assert main(["suggest", str(study.folder), "--count", "3", "--strategy", "random", "--unit", "case"]) == 0
+    assert "drawn at random" in capsys.readouterr().out
+    assert main(["suggest", str(study.folder), "--strategy", "uncertainty"]) == 2
+    assert capsys.readouterr().err.startswith("error: uncertainty asks a fine-tuned run")
