@@ -190,6 +190,7 @@ class _Tree(QTreeWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setColumnCount(len(HEADERS))
         self.setRootIsDecorated(False)
         self.setUniformRowHeights(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -54,8 +54,9 @@ def free_keys(taken: Iterable[str] | None = None) -> dict[str, str]:
 
 
 def shown(key: str | None) -> str:
-    """A key as it stands on a button: ``⇧⏎``, ``Ctrl+1``."""
-    return (key or "").replace("Shift+", "⇧").replace("Return", "⏎")
+    """A key as it stands on a button: ``⇧⏎``, ``Ctrl+1``, ``“,”``."""
+    text = (key or "").replace("Shift+", "⇧").replace("Return", "⏎")
+    return f"“{text}”" if text in (",", ".") else text
 
 
 class Keys:

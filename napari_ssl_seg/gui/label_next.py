@@ -75,7 +75,7 @@ class NextBox(QFrame):
         auto = QHBoxLayout()
         auto.addWidget(QLabel("by itself after"))
         auto.addWidget(self.after)
-        auto.addWidget(QLabel("checked slices"))
+        auto.addWidget(QLabel("checked"))
         auto.addStretch(1)
         self.status = QLabel()
         self.status.setWordWrap(True)

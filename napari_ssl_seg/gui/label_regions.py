@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GROUP = "labelling"
 TOOL = "region"
 SHIFT = "Shift"
-START_LEVEL = 1
+START_LEVEL, OUTLINE = 1, 3
 Question = tuple[Any, str, int, str, Any]
 """Study, case, slice, source, run."""
 
@@ -159,12 +159,14 @@ class RegionTool(CanvasTool):
 
     def _give(self, place: np.ndarray, erase: bool, given: set[tuple[tuple[int, int], int]]) -> None:
         region, case = self._region_at(place), self._labelling.case
+        if self._ladder_of is None or round(place[0]) != self._ladder_of[2]:
+            return  # the slider has moved, and the regions are on their way
         if region is None or case is None or (region.start, region.voxels) in given:
             return
         given.add((region.start, region.voxels))
         from napari_ssl_seg.annotation import apply_region
 
-        hand, z = self._labelling, self._workbench.slice_index
+        hand, z = self._labelling, self._ladder_of[2]
         if hand.value in hand.protected:
             hand.blocked.emit("The class in hand is protected: its lock is in the list of classes.")
             return
@@ -220,7 +222,8 @@ def show_light(
         placement=placed,
         tag={"case": case.case_id, "group": GROUP, "role": "region"},
         colours={None: colour, 0: "transparent", 1: colour},
-        opacity=0.55,
+        contour=OUTLINE,
+        opacity=1.0,
     )
     if new:
         labels.select()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SOURCES = [
-    ("regions: as prepared", "auto"),
-    ("catchment basins", "watershed"),
+    ("automatic", "auto"),
+    ("basins", "watershed"),
     ("Felzenszwalb", "felzenszwalb"),
     ("SLIC", "slic"),
     ("Segment Anything", "sam"),
@@ -47,11 +47,9 @@ class ToolBox(QWidget):
         super().__init__(parent)
         heading = QLabel("Tools")
         mark(heading, "heading")
-        beside = QLabel("beside napari's brush, eraser, fill, polygon")
-        mark(beside, "hint")
+        heading.setToolTip("Beside those of napari: brush, eraser, fill, polygon and picker work as ever")
         head = QHBoxLayout()
         head.addWidget(heading)
-        head.addWidget(beside)
         head.addStretch(1)
         self.region = _switch(f"Region  {shown(keys.get('region'))}", "Region")
         self.region.setToolTip(
