@@ -17,6 +17,10 @@ NOTHING, ONE, SEVERAL = 0, 1, 2
 NOT_FOUND, NO_PARTNER = -1.0, -2.0
 FEW = 16
 """A label of which more voxels than this, and more than half, walk in vain is walked no further."""
+UNIT, TOP = np.uint64(1), np.uint64(61)
+WHICH = np.uint64(sum((byte << 5) << 8 * (7 - byte) for byte in range(8)))
+"""Times the lowest 1 of a word of bytes that are 0 or 1, the first in memory the lowest (as on every machine that numba runs
+on), its upper three bits are the number of that byte."""
 
 
 @compiled
@@ -64,28 +68,35 @@ def survey(first, second, seen_first, seen_second):
 
 @compiled
 def _find_edges(labels, z, y, start, stop, flat, edges):
-    """Mark those voxels from start to stop of a row that differ from a neighbour by face, or lie at the border.
+    """Mark those voxels with a label from start to stop of a row that differ from a neighbour by face, or lie at the border.
 
-    Written for the compiler to take many voxels at once, which is why it does not ask whether there is a label.
+    Written for the compiler to take many voxels at once; ``edges`` is a block, of which the rest is cleared.
     """
     planes, rows, columns = labels.shape
+    edges[stop - start :] = 0
     if y == 0 or y == rows - 1 or (not flat and (z == 0 or z == planes - 1)):
-        edges[:] = True
+        row = labels[z, y, start:stop]
+        for k in range(len(row)):
+            edges[k] = row[k] != 0
         return
-    row, before, behind = labels[z, y, start:stop], labels[z, y - 1, start:stop], labels[z, y + 1, start:stop]
+    # Those that have a neighbour to the left and to the right first.
+    low, high = max(start, 1), min(stop, columns - 1)
+    row, before, behind = labels[z, y, low:high], labels[z, y - 1, low:high], labels[z, y + 1, low:high]
+    left, right, inner = labels[z, y, low - 1 : high - 1], labels[z, y, low + 1 : high + 1], edges[low - start :]
     if flat:
         for k in range(len(row)):
-            edges[k] = (row[k] != before[k]) | (row[k] != behind[k])
+            v = row[k]
+            inner[k] = (v != 0) & ((v != before[k]) | (v != behind[k]) | (v != left[k]) | (v != right[k]))
     else:
-        below, above = labels[z - 1, y, start:stop], labels[z + 1, y, start:stop]
+        below, above = labels[z - 1, y, low:high], labels[z + 1, y, low:high]
         for k in range(len(row)):
-            edges[k] = (row[k] != before[k]) | (row[k] != behind[k]) | (row[k] != below[k]) | (row[k] != above[k])
-    for k in range(1, len(row)):
-        edges[k] |= row[k] != row[k - 1]
-    for k in range(len(row) - 1):
-        edges[k] |= row[k] != row[k + 1]
-    edges[0] |= start == 0 or labels[z, y, max(start, 1) - 1] != row[0]
-    edges[len(row) - 1] |= stop == columns or labels[z, y, min(stop, columns - 1)] != row[len(row) - 1]
+            v = row[k]
+            apart = (v != before[k]) | (v != behind[k]) | (v != left[k]) | (v != right[k])
+            inner[k] = (v != 0) & (apart | (v != below[k]) | (v != above[k]))
+    if start == 0:
+        edges[0] = labels[z, y, 0] != 0
+    if stop == columns:
+        edges[stop - start - 1] = labels[z, y, columns - 1] != 0
 
 
 @compiled
@@ -95,14 +106,12 @@ def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, 
     plane = row * (box[3] - box[2] + 2 * padding[1])
     n_first = n_second = 0
     width = box[5] - box[4]
-    edges, other_edges = np.empty(width, np.bool_), np.empty(width, np.bool_)
+    edges = np.zeros(BLOCK, np.uint8)
+    words = edges.view(np.uint64)
     for z in range(box[0], box[1]):
         for y in range(box[2], box[3]):
             if _content(first[z, y, box[4] : box[5]], second[z, y, box[4] : box[5]]) == NOTHING:
                 continue
-            if want:
-                _find_edges(first, z, y, box[4], box[5], flat, edges)
-                _find_edges(second, z, y, box[4], box[5], flat, other_edges)
             shift = (z - box[0] + padding[0]) * plane + (y - box[2] + padding[1]) * row + padding[2]
             for low in range(0, width, BLOCK):
                 high = min(low + BLOCK, width)
@@ -110,28 +119,30 @@ def _one_pass(first, second, box, flat, table, want, counts, surfaces, padding, 
                 content = _content(a, b)
                 if content == NOTHING:
                     continue
-                old_v, old_w, run = a[0], b[0], len(a) if content == ONE else 0
-                for k in range(len(a) if content == SEVERAL else 0):
-                    if a[k] != old_v or b[k] != old_w:  # runs are counted at once: a sum a voxel waits for the last one
-                        _count(table[old_v], table[old_w], run, counts)
-                        old_v, old_w, run = a[k], b[k], 0
-                    run += 1
-                _count(table[old_v], table[old_w], run, counts)
+                if content == SEVERAL:
+                    _count_runs(a, b, edges, words, table, counts)
+                else:
+                    _count(table[a[0]], table[b[0]], len(a), counts)
                 if want:
-                    at = shift + low
-                    n_first = _take(a, edges[low:high], table, at, first_map, places, n_first, surfaces[0])
-                    n_second = _take(b, other_edges[low:high], table, at, second_map, others, n_second, surfaces[1])
+                    at, start, stop = shift + low, box[4] + low, box[4] + high
+                    _find_edges(first, z, y, start, stop, flat, edges)
+                    n_first = _take(a, edges, words, table, at, first_map, places, n_first, surfaces[0])
+                    _find_edges(second, z, y, start, stop, flat, edges)
+                    n_second = _take(b, edges, words, table, at, second_map, others, n_second, surfaces[1])
     return n_first, n_second
 
 
 @compiled
-def _take(values, edges, table, at, surface_map, places, n, surfaces):
-    """Put the surface voxels of a part of a row into the map and the list; returns the list's new length."""
-    found = False
-    for k in range(len(edges)):
-        found |= edges[k]
-    for k in range(len(values) if found else 0):
-        if edges[k]:
+def _take(values, edges, words, table, at, surface_map, places, n, surfaces):
+    """Put the surface voxels of a part of a row into the map and the list; returns the list's new length.
+
+    ``words`` are the edges eight at a time, most of them 0.
+    """
+    for word in range(len(words)):
+        rest = words[word]
+        while rest != 0:
+            k = 8 * word + _first_of(rest)
+            rest &= rest - UNIT
             code = table[values[k]]
             if code:
                 surface_map[at + k] = code
@@ -139,6 +150,32 @@ def _take(values, edges, table, at, surface_map, places, n, surfaces):
                 n += 1
                 surfaces[code - 1] += 1
     return n
+
+
+@compiled
+def _first_of(word):
+    """Which of the eight bytes of a word, each 0 or 1, is the first that is 1."""
+    return np.int64(((word & (~word + UNIT)) * WHICH) >> TOP)
+
+
+@compiled
+def _count_runs(a, b, changes, words, table, counts):
+    """Count a part of a row by its runs of equal values: a sum a voxel waits for the last one."""
+    changes[0] = 0
+    changes[len(a) :] = 0
+    behind, before, other_behind, other_before = a[1:], a[:-1], b[1:], b[:-1]
+    later = changes[1 : len(a)]
+    for k in range(len(later)):
+        later[k] = (behind[k] != before[k]) | (other_behind[k] != other_before[k])
+    begun = 0
+    for word in range(len(words)):
+        rest = words[word]
+        while rest != 0:
+            k = 8 * word + _first_of(rest)
+            rest &= rest - UNIT
+            _count(table[a[begun]], table[b[begun]], k - begun, counts)
+            begun = k
+    _count(table[a[begun]], table[b[begun]], len(a) - begun, counts)
 
 
 @compiled
