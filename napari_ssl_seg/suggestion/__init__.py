@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_ssl_seg.suggestion.curve import EfficiencyPoint, efficiency, random_baseline
+    from napari_ssl_seg.suggestion.curve import EfficiencyPoint, efficiency, kept_baseline, random_baseline
     from napari_ssl_seg.suggestion.records import Suggestion, list_strategies
     from napari_ssl_seg.suggestion.rounds import Round, next_round
     from napari_ssl_seg.suggestion.skips import Skip, forget_skips, skip, skipped
@@ -22,6 +22,7 @@ _HOMES = {
     "Suggestion": "records",
     "efficiency": "curve",
     "forget_skips": "skips",
+    "kept_baseline": "curve",
     "list_strategies": "records",
     "next_round": "rounds",
     "random_baseline": "curve",
@@ -36,6 +37,7 @@ __all__ = [
     "Suggestion",
     "efficiency",
     "forget_skips",
+    "kept_baseline",
     "list_strategies",
     "next_round",
     "random_baseline",

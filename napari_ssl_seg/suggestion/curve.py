@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from napari_ssl_seg.errors import RunError, StudyError
 from napari_ssl_seg.suggestion.choosing_runs import best_dice, with_weights
-from napari_ssl_seg.suggestion.rounds_table import list_rounds, slices_of
+from napari_ssl_seg.suggestion.rounds_table import ChanceNote, list_chance, list_rounds, note_chance, slices_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 class EfficiencyPoint:
     """One fine-tuning on the curve."""
 
-    run: str
+    run: str | None
+    """None where chance was simulated: those runs are not kept."""
     slices: int
     """Labelled slices that it was trained on."""
     minutes: float | None
@@ -69,7 +72,8 @@ def random_baseline(
 ) -> Generator[Event, None, list[EfficiencyPoint]]:
     """What as many slices would have reached had chance picked them, simulated by fine-tuning on random ones.
 
-    They can only be drawn from what is labelled, so budgets reach up to half of that; and where those were suggested, not
+    What is found is kept in the study (`kept_baseline`); the runs themselves are not, as nobody should be suggested anything by
+    them. They can only be drawn from what is labelled, so budgets reach up to half of that; and where those were suggested, not
     drawn, chance draws from a better lot than it would have had: the curve flatters chance, and is said to.
 
     Parameters
@@ -124,7 +128,16 @@ def random_baseline(
                 device=device,
                 train={"preview_seconds": 0.0, **(train or {})},
             )
-            if run.state != "finished":
+            note = ChanceNote(budget, repeat, best_dice(run), time.time())
+            finished = run.state == "finished"
+            shutil.rmtree(run.folder, ignore_errors=True)
+            if not finished:
                 return found
-            found.append(EfficiencyPoint(run.id, budget, None, best_dice(run), run.record.created))
+            note_chance(study, note)
+            found.append(EfficiencyPoint(None, budget, None, note.dice, note.time))
     return found
+
+
+def kept_baseline(study: Study) -> list[EfficiencyPoint]:
+    """What `random_baseline` found the last time, by repeat and number of slices."""
+    return [EfficiencyPoint(None, note.slices, None, note.dice, note.time) for note in list_chance(study)]

@@ -70,6 +70,7 @@ def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tupl
             total += case.shape[0]
     for case in chosen:  # the gate that every reading of voxels passes: refuses test cases whatever was asked above
         study.allowed(case.id, "train" if purpose == "label" else "choose")
+    looked_at = _flagged(study, chosen)
     candidates: list[Spot] = []
     labelled: list[Spot] = []
     for case in sorted(chosen, key=lambda item: item.id):
@@ -79,7 +80,7 @@ def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tupl
             continue
         labelled += [Spot(case.id, index) for index in sorted(done)]
         if case.id not in whole:
-            free = (index for index in range(case.shape[0]) if index not in done)
+            free = (index for index in range(case.shape[0]) if index not in done | looked_at.get(case.id, set()))
             candidates += [Spot(case.id, index) for index in free if (case.id, index) not in left_out]
     if not candidates:
         what = "slice" if unit == "slice" else "scan"
@@ -93,3 +94,21 @@ def _labelled_slices(case: Case) -> set[int]:
     if case.label_file is None:
         return set()
     return set(range(case.shape[0])) if case.labelled_slices is None else set(case.labelled_slices)
+
+
+def _flagged(study: Study, cases: Iterable[Case]) -> dict[str, set[int]]:
+    """Slices that somebody has looked at and flagged: they are known, and wait for a second look."""
+    if not (study.folder / "labels" / "labels.db").exists():
+        return {}
+    from napari_ssl_seg.annotation import SliceState, open_labels
+
+    store = open_labels(study, write=False)
+    try:
+        stored = set(store.stored_cases())
+        states = {case.id: store.states(case.id) for case in cases if case.id in stored}
+    finally:
+        store.close()
+    return {
+        case_id: {index for index, state in enumerate(of_case) if state == SliceState.FLAGGED}
+        for case_id, of_case in states.items()
+    }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from napari_ssl_seg.cli import main
 from napari_ssl_seg.errors import RunError
-from napari_ssl_seg.suggestion import efficiency, next_round, random_baseline, skip
+from napari_ssl_seg.suggestion import efficiency, kept_baseline, next_round, random_baseline, skip, suggest
 from napari_ssl_seg.training import drain, finetune, prepare_finetune
 from tests.suggestion.conftest import QUICK
 
@@ -50,9 +51,16 @@ def test_a_stopped_fine_tuning_ends_the_round(study):
 
 def test_chance_is_simulated_on_what_is_labelled(study):
     study.set_labelled_slices(study.cases(split="train")[1].id, [1, 3, 6])
-    points = drain(random_baseline(study, budgets=[1, 2], repeats=2, iterations=2, train=QUICK, device="cpu"))
+    used = []
+    for event in (events := random_baseline(study, budgets=[1, 2], repeats=2, iterations=2, train=QUICK, device="cpu")):
+        if event.kind == "weights":
+            used.append(study.run(event.run).record.slices)
+        if len(used) == 4:
+            break
+    points = drain(events)
     assert [point.slices for point in points] == [1, 2, 1, 2]
-    used = [study.run(point.run).record.slices for point in points]
+    assert points == kept_baseline(study)
+    assert study.runs() == []
     for small, large in (used[:2], used[2:]):
         assert all(set(indices) <= set(large[case_id]) for case_id, indices in small.items())
     for case in study.cases(split="train"):
@@ -82,3 +90,21 @@ def test_the_verb_says_what_is_next(study, capsys):
     assert "drawn at random" in capsys.readouterr().out
     assert main(["suggest", str(study.folder), "--strategy", "uncertainty"]) == 2
     assert capsys.readouterr().err.startswith("error: uncertainty asks a fine-tuned run")
+
+
+def test_minutes_are_those_of_the_effort_log_and_what_was_drawn_counts(study):
+    from napari_ssl_seg.annotation import Effort, SliceState, open_labels
+
+    case = study.cases(split="train")[1]
+    store = open_labels(study)
+    store.put(case.id, (3, 4, 4), np.ones((1, 5, 5), np.uint8))
+    store.set_state(case.id, [3], SliceState.LABELLED)
+    store.set_state(case.id, [5], SliceState.FLAGGED)
+    store.add_effort(Effort(case.id, 3, "paint", seconds=90.0))
+    store.close()
+    found = drain(suggest(study, strategy="random", count=1000))
+    spots = {(item.case_id, item.slice_index) for item in found}
+    assert len(found) == 28 and not spots & {(case.id, 3), (case.id, 5)}
+    made = drain(next_round(study, strategy="random", iterations=2, count=1, train=QUICK, device="cpu"))
+    assert efficiency(study)[0].minutes == pytest.approx(1.5)
+    assert efficiency(study)[0].slices == 3 and made.run.record.slices[case.id] == [3]
