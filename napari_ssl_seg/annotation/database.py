@@ -95,6 +95,8 @@ class LabelFile:
         ------
         LabelsUnwritable
             When the file is not there any more, or nobody can tell: that is not the same as no labels.
+        StudyError
+            As `check`, the first time.
         """
         try:
             found = self.path.stat().st_size > 0
@@ -102,8 +104,7 @@ class LabelFile:
             if self._seen or not isinstance(error, FileNotFoundError):
                 raise self._unwritable(error.strerror or str(error)) from error
             return False
-        self._seen = self._seen or found
-        return found
+        return found and (self._seen or self.check())
 
     def is_gone(self) -> bool:
         """Whether the file was there, and is not any more."""
@@ -120,8 +121,6 @@ class LabelFile:
         LabelsUnwritable
             When the folder cannot be written.
         """
-        if not self.is_gone() and self.exists():
-            return
         try:
             self.folder.mkdir(exist_ok=True)  # not its parents: where the drive is gone, no folder must take its place
         except OSError as error:
@@ -138,13 +137,21 @@ class LabelFile:
                 connection.execute("COMMIT")
             finally:
                 connection.close()
-        self._seen = True
 
-    def check(self) -> None:
-        """Raise StudyError where the file is damaged, of another program or of another version."""
+    def check(self) -> bool:
+        """False where the file holds nothing, because a process was killed while it made the store.
+
+        Raises
+        ------
+        StudyError
+            Where it is damaged, of another program or of another version.
+        """
         with self.reading() as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not tables and not application:
+                return False
             if application != APPLICATION_ID:
                 raise StudyError(f"{self.path} is the database of another program, not a label store; move it away")
             if version != SCHEMA_VERSION:
@@ -154,6 +161,8 @@ class LabelFile:
                 )
             for table in ("sessions", "cases", "entries", "slices", "keyframes", "effort"):
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
+        self._seen = True
+        return True
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -28,6 +28,12 @@ class KeptCases:
             self._slices[case_id] = dict(rows)
             self._states[case_id] = states
 
+    def add_new(self, case_id: str, rows: SliceRows, states: bytes) -> None:
+        """As `add`, unless the case is held already: what was read may be older than what was written since."""
+        with self._lock:
+            if case_id not in self._slices:
+                self._slices[case_id], self._states[case_id] = dict(rows), states
+
     def update(self, case_id: str, rows: Iterable[tuple[int, bytes]], states: bytes) -> None:
         """Slices of a case that is held, as they are since."""
         with self._lock:

@@ -37,8 +37,7 @@ class LabelReader:
         self._file = LabelFile(self.folder)
         self._shapes: dict[str, Shape] = {}
         self._own: tuple[str, OwnLabel | None] | None = None
-        if self._file.exists():
-            self._file.check()
+        self._file.exists()  # which looks at the file, where there is one
 
     def close(self) -> None:
         """Give the file back."""
@@ -58,7 +57,8 @@ class LabelReader:
     def labels(self, case_id: str) -> np.ndarray:
         """What is drawn now, (z, y, x), uint8 or, where values are over 255, uint16; the caller's own to change.
 
-        A case on which nothing was drawn yet has the labels of the study's own file, or none (zeros).
+        A case on which nothing was drawn yet has the labels of the study's own file, or none (zeros). That file becomes the
+        first entry of the case's history with the first change.
         """
         shape = self.shape(case_id)
         stored = self.stored(case_id)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from napari_ssl_seg.annotation.records import StoredCase
     from napari_ssl_seg.study import Study
 
 
@@ -138,15 +139,12 @@ class LabelStore(LabelReader):
         super().close()
 
     # -- what changes -------------------------------------------------------------------------------------------------
-    def labels(self, case_id: str) -> np.ndarray:
-        """What is drawn now, (z, y, x), uint8 or, where values are over 255, uint16; the caller's own to change.
-
-        A case on which nothing was drawn yet has the labels of the study's own file, or none (zeros). That file becomes the
-        first entry of the case's history with the first change.
-        """
-        if self.writable and case_id not in self._kept and (stored := self.stored(case_id)) is not None:
-            self._kept.add(case_id, stored.slices, stored.states)
-        return super().labels(case_id)
+    def stored(self, case_id: str) -> StoredCase | None:
+        """What the store holds of a case, packed, all of one moment; None where it was never labelled here."""
+        found = super().stored(case_id)
+        if found is not None and self.writable:
+            self._kept.add_new(case_id, found.slices, found.states)
+        return found
 
     def put(
         self,

@@ -116,3 +116,49 @@ def test_a_reader_beside_a_writer_sees_whole_changes_only(tmp_path: Path) -> Non
             seen = set(reader.labels("a")[:, :5, :5].ravel().tolist())
             assert len(seen) == 1 and seen <= set(range(number + 1))
         assert writer.close()
+
+
+FIRST_OPENING = """
+import os, random, shutil, signal, sys, time
+from pathlib import Path
+from napari_ssl_seg import Study
+from napari_ssl_seg.annotation import open_labels
+import numpy as np, psutil
+root, study = Path(sys.argv[1]), Path(sys.argv[2])
+shutil.copytree(study, root / "warm")
+open_labels(Study.open(root / "warm")).close()          # imports everything
+rng = random.Random(0)
+made = 0
+for number in range(25):
+    folder = root / str(number)
+    shutil.copytree(study, folder)
+    pid = os.fork()
+    if not pid:
+        open_labels(Study.open(folder)).put("a", (0, 0, 0), np.ones((1, 2, 2), "u1"))
+        signal.pause()
+    time.sleep(rng.uniform(0, 0.1))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with open_labels(Study.open(folder), write=False) as reader:
+        seen = int(reader.labels("a")[0, 0, 0])
+    with open_labels(Study.open(folder)) as store:
+        assert store.writable, store.why_read_only
+        assert (store.restored is not None) == bool(seen), (store.restored, seen)
+        made += seen
+        store.put("a", (1, 0, 0), np.ones((1, 2, 2), "u1"))
+        assert store.labels("a")[1, 0, 0] == 1
+print("ok", made)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9 on Windows")
+def test_a_kill_while_the_store_is_made_leaves_one_that_opens(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    study.close()
+    root = tmp_path / "copies"
+    root.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_OPENING, str(root), str(study.folder)],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.startswith("ok"), done.stderr
