@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.errors import StudyError, UserError
 
 if TYPE_CHECKING:
     from napari_ssl_seg.study import Study, Target
@@ -80,9 +80,12 @@ def parse_targets(items: list[str] | None) -> tuple[Target, ...]:
     if not items:
         return ()
     given: dict[str, Any] = {}
-    order = None
     if len(items) == 1 and "=" not in items[0]:
         given, order = read_targets_file(Path(items[0]))
+        try:
+            return read_targets(given, order)
+        except StudyError as error:
+            raise StudyError(f"{items[0]}: {error}") from error
     else:
         for item in items:
             name, equals, values = item.rpartition("=")
@@ -94,7 +97,7 @@ def parse_targets(items: list[str] | None) -> tuple[Target, ...]:
                 ) from error
             if not equals:
                 raise UserError(f"--targets {item!r} is not NAME=VALUES; write for example 'tumour core=1,4'")
-    return read_targets(given, order)
+    return read_targets(given)
 
 
 def describe_study(study: Study) -> dict[str, Any]:

@@ -200,7 +200,12 @@ def evaluate_folders(
         prediction, moved = _prediction(predictions.get(stem), reference, f"case {stem}", resample)
         if moved:
             yield Event("warning", {"message": moved}, run)
-        found = _score_case(prediction, reference, labels, None, names, tolerance, unions, lesions, moved=bool(moved))
+        try:
+            found = _score_case(
+                prediction, reference, labels, None, names, tolerance, unions, lesions, moved=bool(moved)
+            )
+        except UserError as error:
+            raise UserError(f"{predictions.get(stem, path)}: {error}") from error
         for label, values in found.items():
             rows.append(_row(run, title or run, stem, "", label, classes or {}, values))
             yield Event("score", {**rows[-1].to_dict(), "done": clock.done + 1, "total": clock.total}, run)

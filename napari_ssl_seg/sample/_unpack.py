@@ -40,7 +40,8 @@ def unpack(archive: Path, into: Path, *, folder: str, limit: int, what: str) -> 
         with tarfile.open(archive) as tar:
             yield from _members(tar, archive, into, folder, limit, what)
     except (tarfile.TarError, EOFError, UnicodeError) as error:
-        raise UserError(f"{archive.name} is damaged or refused ({error}); nothing was unpacked") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise UserError(f"{archive.name} is damaged or refused ({reason}); nothing was unpacked") from error
 
 
 def _members(

@@ -114,13 +114,18 @@ def _folder_files(root: Path, what: str = "scans") -> list[NamedFile]:
 
 def _listed(items: Iterable[PathLike | Iterable[PathLike]]) -> Offered:
     paths: list[Path | tuple[Path, ...]] = []
+    empty: list[Path] = []
     for item in items:
         if isinstance(item, (str, os.PathLike)):
             path = Path(item).absolute()
-            paths.extend(find_volumes(path) if path.is_dir() else [path])
+            found = find_volumes(path) if path.is_dir() else [path]
+            paths.extend(found)
+            empty.extend([] if found else [path])
         else:
             paths.append(tuple(Path(part).absolute() for part in item))
     flat = [part for path in paths for part in (path if isinstance(path, tuple) else (path,))]
+    if not flat and empty:
+        raise StudyError(f"{empty[0]} is a folder that holds no scans; choose a folder with scans, or scans")
     if not flat:
         raise StudyError("no scans were given; choose a folder with scans, or scans")
     root = _common_folder(flat)

@@ -79,6 +79,7 @@ class _Loop:
         self.done = 0
         self.evaluated = -1
         self.in_flight = False
+        self.restored = False
         self.ranks = task.ranks
         self.log = Log(run)
         self.meter = LossMeter()
@@ -150,6 +151,7 @@ class _Loop:
     def _restore(self) -> list[Event]:
         found = load_checkpoint(self.run.checkpoint_path("last"), self.run.checkpoint_path("previous"))
         if found is None:
+            self.restored = True
             return []
         state, path, complaints = found
         try:
@@ -161,6 +163,7 @@ class _Loop:
             raise RunError(
                 f"the tensors in {path} do not fit the network of run {self.run.id}; start the run anew"
             ) from error
+        self.restored = True
         return [Event("warning", {"message": f"{text}; going on from {path.name}"}) for text in complaints]
 
     def _make(self, step: int) -> Any:
@@ -341,10 +344,13 @@ class _Loop:
 
     # -- keeping and telling --------------------------------------------------------------------------------------
     def _save(self, *, name: str = "last", export: bool = False) -> None:
-        """Write a checkpoint, unless a step was broken off half-way: then the one before it stands."""
+        """Write a checkpoint, unless a step was broken off half-way: then the one before it stands.
+
+        Nor where the run ended before its last checkpoint was read: random weights would take its place.
+        """
         import torch
 
-        if self.in_flight or not self.ranks.first or not hasattr(self, "optimizer"):
+        if self.in_flight or not self.ranks.first or not self.restored:
             return
         self.meter.flush()
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(list[torch.Tensor](self.weights))])

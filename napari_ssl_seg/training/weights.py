@@ -111,6 +111,8 @@ def describe_weights(run: Run) -> dict[str, Any]:
     try:
         description = read_json(run.model_path)
     except UserError as error:
+        if run.model_path.exists():
+            raise RunError(f"{error}; train the run again") from error
         raise RunError(f"run {run.id} has no weights yet (it is {run.state}); let it go on until it ends") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise RunError(f"{run.model_path} was not written by this version of napari-ssl-seg")
@@ -242,6 +244,8 @@ def _check_shapes(run: Run, spec: NetworkSpec, channels: int | None, tensors: di
     try:
         with torch.device("meta"):
             wanted = (build_network(spec) if channels is None else build_network(spec, channels)).state_dict()
+    except UserError as error:
+        raise RunError(f"{run.model_path} describes a network that cannot be built: {error}") from error
     except (RuntimeError, NotImplementedError):  # a network that computes while it is built; its presets are bounded
         return
     if any(name in wanted and wanted[name].shape != tensor.shape for name, tensor in tensors.items()):

@@ -127,7 +127,7 @@ _targets("alias_bomb", "alias", "a few aliases that stand for 10^29 values", _la
 _targets("alias_loop", "alias", "a list that contains itself", "tumour: &a [1, *a]")
 _targets(
     "python_code",
-    "cannot be read|tag",
+    "tag",
     "a call of a function of Python's",
     "tumour: !!python/object/apply:os.mkdir [PWNED]",
 )
@@ -135,7 +135,7 @@ _targets("deep_lists", "deep", "lists in lists, ten thousand deep", "tumour: " +
 _targets("deep_objects", "deep", "mappings in mappings", "".join(" " * n + "a:\n" for n in range(300)))
 _targets("no_yaml", "cannot be read", "no YAML", "tumour: [1, 2\nother: }")
 _targets("binary", "cannot be read", "no text", bytes(range(128, 256)))
-_targets("odd_key", "cannot be read|name", "a list as a name", "? [1, 2]\n: 3")
+_targets("odd_key", "name should be", "a list as a name", "? [1, 2]\n: 3")
 _targets("only_a_list", "names no targets", "a list", "- 1\n- 2\n")
 _targets("only_a_word", "names no targets", "a word", "tumour")
 _targets("nothing", "names no targets", "nothing", "")
@@ -162,8 +162,8 @@ def _mask(size: Any, counts: Any) -> list[Any]:
 
 _masks("masks_no_list", "no list", "no list", {"a": 1})
 _masks("masks_no_json", "cannot be read as JSON", "no JSON", "[{]")
-_masks("masks_bomb", "claims", "a mask of 10^12 pixels", _mask([10**6, 10**6], [10**12]))
-_masks("masks_many", "claims", "a hundred thousand masks of a million pixels", _mask([1000, 1000], [10**6]) * 100_000)
+_masks("masks_bomb", "size", "a mask of 10^12 pixels", _mask([10**6, 10**6], [10**12]))
+_masks("masks_many", "claims", "a thousand masks of 4 GB", _mask([60_000, 60_000], [36 * 10**8]) * 1000)
 _masks("masks_long_run", "", "a run longer than its mask", _mask([4, 4], [0, 10**9]))
 _masks("masks_negative_run", "", "a negative run", _mask([4, 4], [20, -4]))
 _masks("masks_no_size", "", "a size that is none", _mask("4x4", [16]))
@@ -215,7 +215,7 @@ _archive(
 )
 _archive("twice_the_same", "twice", "a file twice", lambda: tar_bytes((f"{FOLDER}/a", b"x"), (f"{FOLDER}/a", b"y")))
 _archive("too_much", "more than", "more than is allowed", lambda: tar_bytes((f"{FOLDER}/a", bytes(3_000_000))))
-_archive("packed_bomb", "more than|damaged", "packed, so that it unpacks to gigabytes", lambda: _packed_claim())
+_archive("packed_bomb", "more than", "packed, so that it unpacks to gigabytes", lambda: _packed_claim())
 _archive("cut", "damaged", "cut short", lambda: tar_bytes((f"{FOLDER}/a", bytes(90_000)))[:50_000])
 _archive("no_archive", "damaged", "a web page", lambda: b"<!doctype html><html>404</html>" * 40)
 

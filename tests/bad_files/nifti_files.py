@@ -179,7 +179,7 @@ _add(
     "gzip in gzip",
     lambda path: path.write_bytes(pack(pack(nifti_bytes()) + bytes(600))),
 )
-_add("folder.nii.gz", "refuse", "no DICOM", "a folder with the name of a file", lambda path: path.mkdir())
+_add("folder.nii.gz", "refuse", "holds no", "a folder with the name of a file", lambda path: path.mkdir())
 _add(
     "pipe.nii.gz",
     "refuse",

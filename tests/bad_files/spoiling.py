@@ -72,7 +72,7 @@ def spoil_weight(value: float) -> Callable[[dict[str, Any]], None]:
 def reshape(state: dict[str, Any]) -> None:
     model = state.get("model", state)
     name = first_tensor(model)
-    model[name] = model[name][:1].clone()
+    model[name] = model[name][..., :1].clone()
 
 
 def rename(state: dict[str, Any]) -> None:
