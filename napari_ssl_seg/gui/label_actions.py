@@ -71,6 +71,8 @@ class LabelActions:
         tab.rounds.busy.connect(page.next.show_busy)
         tab.rounds.suggested.connect(self.go)
         tab.rounds.noted.connect(self.show_efficiency)
+        page.files.follow(self._bench, hand)
+        page.files.restored.connect(tab.read_again)
         page.next.show_next(tab.following)
         self._bind_keys()
 

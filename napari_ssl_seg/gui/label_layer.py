@@ -110,6 +110,15 @@ class LabelLayer(QObject):
         self._labelling.look_at(Box((0, 0, 0), shape), self.tool or "paint")
         self.layer = None
 
+    def remove(self) -> None:
+        """Take the layer away, and with it what could be undone in it."""
+        case = self._labelling.case
+        name = layers_.layer_name(case.case_id, "labels") if case is not None else ""
+        self.leave()
+        layer = layers_.find_own(self._viewer, name)
+        if layer is not None:
+            layers_.remove_own(self._viewer, [layer])
+
     def select(self) -> None:
         """Make it the layer that napari's tools work on, drawn over the scan."""
         if self.alive and self._viewer.layers.selection.active is not self.layer:

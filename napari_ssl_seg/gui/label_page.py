@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_ssl_seg.gui.label_classes import ClassList
+from napari_ssl_seg.gui.label_files import FilesRow
 from napari_ssl_seg.gui.label_next import NextBox
 from napari_ssl_seg.gui.label_tools import ProposalBox, SliceBox, ToolBox
 from napari_ssl_seg.gui.style import mark
@@ -42,7 +43,7 @@ class LabelPage(QWidget):
         row.addLayout(buttons)
         self.classes = ClassList()
         self.tools, self.proposal, self.slice = ToolBox(keys), ProposalBox(keys), SliceBox(keys)
-        self.next = NextBox(keys)
+        self.next, self.files = NextBox(keys), FilesRow()
         self.drawing = QWidget()
         drawing = QVBoxLayout(self.drawing)
         drawing.setContentsMargins(0, 0, 0, 0)
@@ -52,7 +53,7 @@ class LabelPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        for part in (self.empty, self.read_only, self.drawing, self.next):
+        for part in (self.empty, self.read_only, self.drawing, self.next, self.files):
             layout.addWidget(part)
         layout.addStretch(1)
         self.show_state(has_study=False, reading=None, ready=False)
@@ -65,6 +66,7 @@ class LabelPage(QWidget):
         self.empty.setVisible(not ready)
         self.drawing.setVisible(ready)
         self.next.setVisible(has_study)
+        self.files.setVisible(ready)
 
     def show_read_only(self, why: str) -> None:
         """Say why labels cannot be changed; nothing hides it."""

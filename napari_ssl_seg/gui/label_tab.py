@@ -183,7 +183,7 @@ class LabelTab(QWidget):
         if self.labelling.take_over():
             self._listen()
             self._workbench.say("Labels are drawn here now.")
-            self._read_case()  # the other window may have drawn since
+            self.read_again()  # the other window may have drawn since
         else:
             self._workbench.say(self.labelling.why_read_only, "warning")
         self._show_writable()
@@ -242,6 +242,12 @@ class LabelTab(QWidget):
             self._shown_case = case_id
             self._reader.submit((opened, case_id), now=True)
         self._show_state()
+
+    def read_again(self) -> None:
+        """The store holds other labels than the layer: take those, and forget what could be undone."""
+        self.finish()
+        self.layer.remove()
+        self._read_case()
 
     def _image_case(self) -> str | None:
         """The case whose scan is in the viewer since before the tab was made."""

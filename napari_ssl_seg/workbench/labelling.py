@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.workbench.labelling_case import LabelledCase
     from napari_ssl_seg.workbench.labelling_changes import Box, Change
 
-FLUSH_SECONDS = 20.0
+FLUSH_SECONDS = 10.0
 """How long the end of the window waits for the last strokes: a slow network share."""
 
 
@@ -107,7 +107,7 @@ class Labelling:
         return True
 
     def close(self) -> bool:
-        """Write what waits, and close; False where something could not be written in time."""
+        """Write what waits, and close; False where it could not be written to the study (the store then keeps it elsewhere)."""
         self._set_case(None)
         self.keep_effort()
         opened, self._opened = self._opened, None
@@ -115,8 +115,7 @@ class Labelling:
             return True
         done = True
         if opened.writer is not None:
-            done = opened.writer.flush(FLUSH_SECONDS)
-            opened.writer.close()
+            done = opened.writer.close(FLUSH_SECONDS)
         opened.store.close()
         self.store_changed.emit()
         return done

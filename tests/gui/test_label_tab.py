@@ -314,3 +314,32 @@ def test_effort_is_counted_exported_and_deleted(
     monkeypatch.setattr(tab.effort, "confirm", lambda: True)
     tab.strip.effort.delete_button.click()
     assert tab.labelling.opened.store.effort() == [] and labels(tab).any()
+
+
+def test_labels_are_exported_and_an_earlier_state_comes_back(
+    tab: LabelTab, shown: SSLDock, study: Study, tmp_path: Path, settle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_ssl_seg.volumes import read_volume
+
+    layer = tab.layer.layer
+    assert layer is not None
+    layer.paint((5, 10, 10), 1)
+    first = labels(tab).copy()
+    layer.paint((6, 12, 12), 2)
+    monkeypatch.setattr(tab.page.files, "ask_path", lambda _case: tmp_path / "out.nii.gz")
+    tab.page.files.export_button.click()
+    settle(lambda: "wrote" in shown.messages.text)
+    assert np.array_equal(read_volume(tmp_path / "out.nii.gz", role="label").array, labels(tab))
+    asked: list[int] = []
+
+    def choose(entries: Any) -> int:
+        asked.extend(entry.number for entry in entries)
+        return asked[0]
+
+    monkeypatch.setattr(tab.page.files, "choose", choose)
+    tab.page.files.history_button.click()
+    settle(lambda: tab.layer.alive and tab.layer.layer is not layer and not tab.busy)
+    assert asked == [1, 2] and np.array_equal(labels(tab), first)
+    assert tab.layer.layer is not None
+    tab.layer.layer.undo()
+    assert np.array_equal(labels(tab), first) and np.array_equal(stored(study), first)

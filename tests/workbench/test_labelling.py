@@ -49,7 +49,7 @@ class FakeWriter:
     def flush(self, _seconds: float) -> bool:
         return True
 
-    def close(self) -> bool:
+    def close(self, _seconds: float) -> bool:
         return True
 
 
