@@ -187,10 +187,15 @@ def painting(tab: CompareTab, tour: Any) -> dict[str, Any]:
     tour.settle()
     group = tab.view.cells[1]
     labels, case = group.labels.data, tab._case
-    found: dict[str, list[list[float]]] = {"slice_scored_anew": [[], []], "until_its_numbers_are_said": [[], []]}
+    found: dict[str, list[list[float]]] = {
+        "slice_scored_anew": [[], []],
+        "of_all_methods": [[], []],
+        "until_its_numbers_are_said": [[], []],
+    }
     for number in range(30):
         for name, work in (
             ("slice_scored_anew", lambda: rescored(case, 0, labels, index)),
+            ("of_all_methods", lambda: rescored(case, None, case.reference, index)),
             ("until_its_numbers_are_said", lambda: tab._painted(group.cell.key)),
         ):
             labels[index, 100 + number : 140, 200:240] = 1 + number % LABELS

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.evaluation.metrics import LESION_METRICS, METRICS, MetricInfo, score
     from napari_ssl_seg.evaluation.pictures import Cell, Picture, draw_slice
     from napari_ssl_seg.evaluation.report import write_report, write_study_report
-    from napari_ssl_seg.evaluation.slices import SliceTable, rescore_slice, score_slices
+    from napari_ssl_seg.evaluation.slices import SliceTable, rescore_slice, rescore_slices, score_slices
     from napari_ssl_seg.evaluation.statistics import (
         PairedComparison,
         Spread,
@@ -59,6 +59,7 @@ _HOMES = {
     "mean_interval": "statistics",
     "rank_biserial": "statistics",
     "rescore_slice": "slices",
+    "rescore_slices": "slices",
     "score": "metrics",
     "score_lesions": "lesions",
     "score_slices": "slices",
@@ -95,6 +96,7 @@ __all__ = [
     "mean_interval",
     "rank_biserial",
     "rescore_slice",
+    "rescore_slices",
     "score",
     "score_lesions",
     "score_slices",

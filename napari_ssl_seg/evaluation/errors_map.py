@@ -42,9 +42,8 @@ def error_map(pred: ArrayLike, ref: ArrayLike) -> NDArray[np.uint8]:
             f"the prediction has shape {first.shape} and the reference {second.shape}; both must lie on one grid"
         )
     first, second = whole_numbers(first, "the prediction"), whole_numbers(second, "the reference")
-    wrong = first != second
     result = np.zeros(first.shape, dtype=np.uint8)
-    result[wrong] = 3
-    result[wrong & (first == 0)] = 1
-    result[wrong & (second == 0)] = 2
+    wrong = np.flatnonzero(first != second)  # few, as a rule, and only they are looked at again
+    missed, extra = first.ravel()[wrong] == 0, second.ravel()[wrong] == 0
+    result.ravel()[wrong] = np.where(missed, 1, np.where(extra, 2, 3))
     return result

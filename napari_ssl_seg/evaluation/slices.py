@@ -177,30 +177,64 @@ def rescore_slice(
     UserError
         As `score_slices` does, and when the table has no such slice.
     """
-    first, second = np.asarray(pred), np.asarray(ref)
+    return rescore_slices(
+        [table], [pred], ref, spacing, index, tolerance=tolerance, unions=unions, new_labels=new_labels
+    )[0]
+
+
+def rescore_slices(
+    tables: Sequence[SliceTable],
+    preds: Sequence[ArrayLike],
+    ref: ArrayLike,
+    spacing: Sequence[float] | float,
+    index: int,
+    *,
+    tolerance: float = TOLERANCE_MM,
+    unions: Mapping[int, Sequence[int]] | None = None,
+    new_labels: bool = True,
+) -> list[SliceTable]:
+    """As `rescore_slice`, for several predictions of one case: after a stroke on their reference.
+
+    Parameters
+    ----------
+    tables, preds
+        A table and the whole map of each; the tables of one axis, and of the same metrics.
+    """
+    table = tables[0]
     if not 0 <= index < table.n_slices:
         raise UserError(f"there is no slice {index}; the table has slices 0 to {table.n_slices - 1}")
-    one = (slice(None),) * table.axis + (slice(index, index + 1),)
-    fresh = score_slices(
-        first[one], second[one], spacing, table.axis, None, table.metrics, tolerance=tolerance, unions=unions
-    )
+    axis = table.axis
+    one = (slice(None),) * axis + (index,)
+    planes = [np.asarray(pred)[one] for pred in preds]
+    given = np.broadcast_to(np.asarray(spacing, float), 3)
+    steps = [given[axis], *np.delete(given, axis)]
+    stack, truth = np.stack(planes), np.stack([np.asarray(ref)[one]] * len(planes))
+    fresh = score_slices(stack, truth, steps, 0, None, table.metrics, tolerance=tolerance, unions=unions)
+    return [_with_slice(old, fresh, place, index, new_labels) for place, old in enumerate(tables)]
+
+
+def _with_slice(table: SliceTable, fresh: SliceTable, place: int, index: int, new_labels: bool) -> SliceTable:
+    """The table with row ``place`` of another in place of its slice ``index``."""
     labels = table.labels
-    added = [label for label in fresh.labels if label not in labels] if new_labels else []
-    if added:
+    occurs = fresh.notes[place] != ABSENT
+    added = [label for label, there in zip(fresh.labels, occurs, strict=True) if there and label not in labels]
+    if added and new_labels:
         ordered = list(labels) == sorted(labels)
         labels = tuple(sorted({*labels, *added})) if ordered else (*labels, *added)
-    old = [labels.index(label) for label in table.labels]
     known = [label for label in fresh.labels if label in labels]
     source, target = [fresh.labels.index(label) for label in known], [labels.index(label) for label in known]
-    shape = (table.n_slices, len(labels))
-    values = {}
+    if labels == table.labels:
+        values, notes = {name: column.copy() for name, column in table.values.items()}, table.notes.copy()
+    else:
+        old, shape = [labels.index(label) for label in table.labels], (table.n_slices, len(labels))
+        values, notes = {}, np.full(shape, ABSENT, dtype="U32")
+        notes[:, old] = table.notes
+        for name in table.metrics:
+            values[name] = np.full(shape, np.nan)
+            values[name][:, old] = table.values[name]
     for name in table.metrics:
-        values[name] = np.full(shape, np.nan)
-        values[name][:, old] = table.values[name]
         values[name][index] = np.nan
-        values[name][index, target] = fresh.values[name][0, source]
-    notes = np.full(shape, ABSENT, dtype="U32")
-    notes[:, old] = table.notes
+        values[name][index, target] = fresh.values[name][place, source]
     notes[index] = ABSENT
-    notes[index, target] = fresh.notes[0, source]
+    notes[index, target] = fresh.notes[place, source]
     return SliceTable(labels=labels, metrics=table.metrics, values=values, notes=notes, axis=table.axis)

@@ -83,3 +83,22 @@ def test_slices_of_what_has_none_are_refused() -> None:
         score_slices(np.zeros((3, 3, 3), int), np.zeros((3, 3, 2), int), 1)
     with pytest.raises(KeyError):
         by_hand().at(0, 9)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+def test_several_predictions_rescored_at_once_are_each_as_by_itself(axis: int, kind: type) -> None:
+    rng = np.random.default_rng(axis)
+    ref = rng.integers(0, 3, (5, 7, 6)).astype(kind)
+    preds = [np.where(rng.random(ref.shape) < 0.3, 0, ref).astype(kind) for _ in range(3)]
+    tables = [score_slices(pred, ref, (3, 1, 0.5), axis, labels=(1, 2)) for pred in preds]
+    one = (slice(None),) * axis + (2,)
+    ref[one] = 1
+    preds[1][one] = 7  # a label that the others, and their tables, do not have
+    fresh = rescore_slices(tables, preds, ref, (3, 1, 0.5), 2)
+    assert [table.labels for table in fresh] == [(1, 2), (1, 2, 7), (1, 2)]
+    for pred, table in zip(preds, fresh, strict=True):
+        whole = score_slices(pred, ref, (3, 1, 0.5), axis, labels=table.labels)
+        for name in table.metrics:
+            np.testing.assert_allclose(table.values[name], whole.values[name], rtol=1e-12)
+        np.testing.assert_array_equal(table.notes, whole.notes)
