@@ -1,8 +1,9 @@
 """From the finest regions of a slice to coarser ones that each hold whole finer ones: neighbours merge, the most alike first.
 
 Ward, J. Am. Stat. Assoc. 1963: the cost of a union is what it adds to the sum of squared distances of pixels to the mean of
-their region, ``n_a n_b / (n_a + n_b) |m_a - m_b|^2``. In each round every two regions merge that are each other's cheapest
-neighbour: the same unions as one at a time, of thousands of regions in a few dozen rounds.
+their region, ``n_a n_b / (n_a + n_b) |m_a - m_b|^2``. The tree of unions is built in rounds, in each of which every two
+regions merge that are each other's cheapest neighbour; then it is cut by cost. The same as one union at a time, the cheapest
+first, for thousands of regions in a few dozen rounds.
 """
 
 from __future__ import annotations
@@ -39,34 +40,60 @@ def nested_levels(
         (H, W) int32 each, 0 = in no region, 1.. by descending area.
     """
     finest = relabel_by_area(labels)
-    sizes, means = region_means(values, finest)
-    edges = touching(finest)
-    group = np.arange(len(sizes)) if groups is None else group_of(finest, groups)
-    number = np.arange(len(sizes))
-    left, levels = len(sizes) - 1, []
+    merges = _in_order(*_tree(values, finest, groups))
+    left = int(finest.max(initial=0))
+    number, levels, done = np.arange(left + 1), [], 0
     for count in counts:
-        while left > count:
-            allowed = group[edges[:, 0]] == group[edges[:, 1]]
-            if not allowed.any():  # every group is whole
-                allowed = np.ones(len(edges), bool)
-            pairs = _mutual(sizes, means, edges[allowed])[: left - count]
-            if not len(pairs):
-                break
-            stays, goes = pairs.T
-            together = sizes[stays] + sizes[goes]
-            means[stays] = (sizes[stays, None] * means[stays] + sizes[goes, None] * means[goes]) / together[:, None]
-            sizes[stays] = together
-            parent = np.arange(len(sizes))
-            parent[goes] = stays
-            number = parent[number]
-            edges = _unique(parent[edges], len(sizes))
-            left -= len(pairs)
+        until = min(max(done, left - count), len(merges))
+        parent = np.arange(left + 1)
+        for stays, goes in merges[done:until][::-1]:  # what stays may go later: by then its own parent is known
+            parent[goes] = parent[stays]
+        number, done = parent[number], until
         levels.append(relabel_by_area(number[finest]))
     return levels
 
 
-def _mutual(sizes: np.ndarray, means: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(P, 2) pairs (stays, goes) that are each other's cheapest neighbour, the cheapest first."""
+def _tree(
+    values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All unions, in the order of the rounds: (M, 2) which region stays and which goes, between groups or not, and cost.
+
+    A union costs at least as much as those that it is made of.
+    """
+    sizes, means = region_means(values, labels)
+    edges = touching(labels)
+    group = np.arange(len(sizes)) if groups is None else group_of(labels, groups)
+    across = groups is None
+    height = np.zeros(len(sizes))
+    merges, crossing, costs = [np.zeros((0, 2), np.int64)], [np.zeros(0, bool)], [np.zeros(0)]
+    while len(edges):
+        allowed = edges if across else edges[group[edges[:, 0]] == group[edges[:, 1]]]
+        if not len(allowed):  # every group is whole
+            across, height[:] = True, 0.0
+            continue
+        pairs, cost = _mutual(sizes, means, allowed)
+        stays, goes = pairs.T
+        height[stays] = np.maximum(cost, np.maximum(height[stays], height[goes]))
+        merges.append(pairs)
+        crossing.append(np.full(len(pairs), across))
+        costs.append(height[stays])
+        together = sizes[stays] + sizes[goes]
+        means[stays] = (sizes[stays, None] * means[stays] + sizes[goes, None] * means[goes]) / together[:, None]
+        sizes[stays] = together
+        parent = np.arange(len(sizes))
+        parent[goes] = stays
+        edges = _unique(parent[edges], len(sizes))
+    return np.concatenate(merges), np.concatenate(crossing), np.concatenate(costs)
+
+
+def _in_order(merges: np.ndarray, crossing: np.ndarray, costs: np.ndarray) -> list[tuple[int, int]]:
+    """The cheapest first, those between groups last; of equal ones those that came first."""
+    order = np.lexsort((np.arange(len(costs)), costs, crossing))
+    return [(stays, goes) for stays, goes in merges[order].tolist()]
+
+
+def _mutual(sizes: np.ndarray, means: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P, 2) pairs (stays, goes) that are each other's cheapest neighbour, and what each costs."""
     a, b = edges.T
     cost = sizes[a] * sizes[b] / (sizes[a] + sizes[b]) * ((means[a] - means[b]) ** 2).sum(axis=1)
     order = np.argsort(cost, kind="stable")
@@ -75,10 +102,10 @@ def _mutual(sizes: np.ndarray, means: np.ndarray, edges: np.ndarray) -> np.ndarr
     best = np.full(len(sizes), len(order))
     np.minimum.at(best, a, rank)
     np.minimum.at(best, b, rank)
-    pairs = edges[order]
-    found = pairs[(best[pairs[:, 0]] == np.arange(len(order))) & (best[pairs[:, 1]] == np.arange(len(order)))]
+    mutual = (best[a] == rank) & (best[b] == rank)
+    found = edges[mutual]
     larger = sizes[found[:, 0]] >= sizes[found[:, 1]]
-    return np.where(larger[:, None], found, found[:, ::-1])
+    return np.where(larger[:, None], found, found[:, ::-1]), cost[mutual]
 
 
 def region_means(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

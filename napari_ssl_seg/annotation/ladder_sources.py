@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from napari_ssl_seg.training.runs import Run
 
 SIGMA = 0.5
-"""Pixels; of the Gaussian whose gradient basins are cut along. Wider ones lose thin structures (benchmarks/region_clicks.py)."""
+"""Pixels; of the Gaussian before the gradient. Wider ones lose thin structures."""
 FULL_DETAIL = 200 * 200
-"""Pixels; larger slices are smoothed in proportion to their sides."""
-FELZENSZWALB = {"scale": 5.0, "sigma": 0.5, "min_size": 4}
+"""Pixels; the finest regions of larger slices grow in proportion: else noise makes tens of thousands of them."""
+FELZENSZWALB_SCALE, FELZENSZWALB_PIXELS = 5.0, 4
 SLIC_PIXELS = 8
-"""Area of the finest SLIC superpixels."""
+"""Area of the finest superpixels."""
 CLASSICAL = {
     "watershed": "Basins of the gradient, merged",
     "felzenszwalb": "Felzenszwalb superpixels, merged",
@@ -95,10 +95,11 @@ def make_ladder(study: Study, case_id: str, z: int, chosen: Chosen, levels: int)
 
 def finest(image: np.ndarray, source: str) -> np.ndarray:
     """(y, x) the finest regions of a classical source, 0 = in none (air around the body)."""
+    growth = max(1.0, image.size / FULL_DETAIL)
     if source == "felzenszwalb":
-        return felzenszwalb_regions(image, **FELZENSZWALB)  # type: ignore[arg-type]
+        return felzenszwalb_regions(image, scale=FELZENSZWALB_SCALE, min_size=round(FELZENSZWALB_PIXELS * growth))
     if source == "slic":
-        return slic_regions(image, segments=max(1, image.size // SLIC_PIXELS))
+        return slic_regions(image, segments=max(1, round(image.size / (SLIC_PIXELS * growth))))
     return watershed_regions(image)
 
 
@@ -121,7 +122,7 @@ def watershed_regions(image: np.ndarray, *, sigma: float = SIGMA, body: np.ndarr
     body = foreground_mask(image) if body is None else body
     if not body.any():
         return np.zeros(image.shape, np.int32)
-    sigma = max(1.0, (image.size / FULL_DETAIL) ** 0.5) * sigma  # else noise makes tens of thousands of basins
+    sigma *= max(1.0, image.size / FULL_DETAIL) ** 0.5
     steps = gaussian_gradient_magnitude(np.asarray(image, np.float32), sigma)
     return watershed(steps, mask=body).astype(np.int32)
 

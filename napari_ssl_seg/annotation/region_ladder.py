@@ -179,7 +179,7 @@ def ladder_of(
     if groups is None:
         counts = [total / RATIO**step for step in range(levels)]
     else:
-        finer, whole = levels // 2, len(np.unique(groups[groups > 0]))
+        finer, whole = levels // 2, max(1, len(np.unique(groups[groups > 0])))
         counts = [whole * (total / whole) ** (step / max(1, finer)) for step in range(finer, 0, -1)]
         counts += [whole / RATIO**step for step in range(levels - finer)]
     made = nested_levels(values, labels, [max(1, round(count)) for count in counts], groups=groups)
