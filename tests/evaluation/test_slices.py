@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.evaluation import METRICS, SliceTable, score, score_slices
+from napari_ssl_seg.evaluation import METRICS, SliceTable, rescore_slices, score, score_slices
 from tests.evaluation.test_metrics import blobs
 
 ALL = tuple(name for name in METRICS if name != "volume_difference")
