@@ -49,7 +49,7 @@ def as_label_values(values: np.ndarray, what: str) -> np.ndarray:
     return values.astype(np.uint8 if small else np.uint16)
 
 
-def side_by_side(work: Callable[[T], R], items: Sequence[T], *, many: int = 8) -> list[R]:
+def side_by_side(work: Callable[[T], R], items: Sequence[T], *, many: int = 48) -> list[R]:
     """``work`` on every item, in order; on all cores where there are many items."""
     workers = min(WORKERS, os.cpu_count() or 1)
     if workers < 2 or len(items) < many:

@@ -6,6 +6,7 @@ store.put("case_07", start=(12, 40, 33), values=box)  # on the disk when it retu
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -315,13 +316,20 @@ class LabelStore(LabelReader):
 
     def _make_folder(self) -> None:
         """The store's folder, but not those above it: where a drive is gone, none must take its place."""
+        self._check_drive()
         try:
-            if not (self.study.folder / "study.db").exists():
-                raise LabelsUnwritable(f"{self.study.folder} is gone; bring the drive or folder back")
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise LabelsUnwritable(
                 f"{self.folder} cannot be written to ({error.strerror or error}); see that the study may be written to"
+            ) from error
+
+    def _check_drive(self) -> None:
+        try:
+            os.stat(self.study.folder / "study.db")
+        except OSError as error:
+            raise LabelsUnwritable(
+                f"{self.study.folder} is gone ({error.strerror or error}); bring the drive or folder back"
             ) from error
 
     def _see_that_it_is_there(self) -> None:
@@ -329,6 +337,7 @@ class LabelStore(LabelReader):
         if not self._file.is_gone():
             self._is_gone = False
             return
+        self._check_drive()
         if not self._is_gone:
             self._is_gone = True
             raise LabelsUnwritable(

@@ -53,6 +53,7 @@ class Writer:
         self.kept_in: Path | None = None
         """The file with what could not be written before `close`."""
         self._retry = retry_seconds
+        self._said: set[str] = set()
         self._waiting: list[Change] = []
         self._in_work = 0
         self._condition = threading.Condition()
@@ -170,6 +171,7 @@ class Writer:
             self._in_work = 0
             self.saved_at = time.time()
             failed, self.last_problem = self.last_problem, None
+            self._said.clear()
             empty = not self._waiting
             self._condition.notify_all()
         if failed is not None:
@@ -180,8 +182,9 @@ class Writer:
     def _refused(self, reason: str) -> None:
         with self._condition:
             self._in_work = 0
-            known, self.last_problem = self.last_problem, reason
-        if known != reason:
+            self.last_problem = reason
+        if reason not in self._said:
+            self._said.add(reason)
             self._emit(self.problem, reason)
         with self._condition:
             end = time.monotonic() + self._retry
