@@ -44,7 +44,7 @@ def mixed(task: Task) -> Generator[Event, None, list[Ranked]]:
     if run is None or not task.pool.labelled:
         return (yield from diversity(task))
     cloud = yield from place_spots(task.study, task.pool, encoder_run(task.study, task.runs), device=task.device)
-    readings = yield from read_cases(task.study, run, task.pool.cases, variation=task.variation, device=task.device)
+    readings = yield from read_cases(task.study, run, task.pool, variation=task.variation, device=task.device)
     unsure = {item.spot: item for item in ranked_by_entropy(readings, task.pool.candidates)}
     return _farthest(task, cloud, unsure)
 

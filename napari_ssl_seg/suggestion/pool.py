@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,28 @@ from napari_ssl_seg.study.split import seeded_order
 from napari_ssl_seg.suggestion.records import Spot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari_ssl_seg.study import Case, Study
     from napari_ssl_seg.suggestion.records import Purpose, Unit
 
 MOST_SLICES = 5000
-"""Slices that are looked at in one call; of a larger study so many, of cases drawn at random."""
+"""Slices that are looked at in one call; of a larger study so many, evenly thinned, of scans drawn at random."""
+MOST_VOXELS = {"cpu": 2**25, "gpu": 2**29}
+"""Likewise voxels where a network has to see them: minutes on two cores (512 slices of 256 x 256), and on a GPU."""
+FEWEST = 5
+"""Slices of a scan that are looked at, however large it is; rather fewer scans."""
 SPLITS = {"label": "train", "validation": "validation"}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much may be looked at in one call."""
+
+    slices: float = math.inf
+    voxels: float = math.inf
+    whole: bool = False
+    """Whether a scan is looked at as a whole or not at all (networks in 3D)."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +46,32 @@ class Pool:
     """That may be suggested."""
     labelled: tuple[Spot, ...]
     """Slices that are labelled, in the cases that are looked at (of cases: those with any label)."""
+    planes: dict[str, tuple[int, ...]]
+    """Slices that are looked at, of each case that holds a candidate."""
+    taught: dict[str, tuple[int, ...]]
+    """Labelled slices, of each case that has any."""
 
     @property
     def gaps(self) -> dict[str, int]:
         """How far apart slices of a case should be when they are suggested together: two at least, or a tenth of it."""
         return {case.id: max(2, case.shape[0] // 10) for case in self.cases}
 
+    @property
+    def open_cases(self) -> tuple[Case, ...]:
+        """Those that hold a candidate."""
+        known = {spot.case_id for spot in self.candidates}
+        return tuple(case for case in self.cases if case.id in known)
 
-def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tuple[str, int | None]], seed: int) -> Pool:
+
+def make_pool(
+    study: Study,
+    *,
+    purpose: Purpose,
+    unit: Unit,
+    skip: Iterable[tuple[str, int | None]],
+    seed: int,
+    limit: Limit = Limit(),
+) -> Pool:
     """The candidates of a study.
 
     Parameters
@@ -47,6 +80,8 @@ def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tupl
         ``label``: slices to train on; ``validation``: slices to measure with.
     skip
         Slices, or with None whole cases, that are left out.
+    seed
+        Of the order in which cases are taken until the limit.
 
     Raises
     ------
@@ -60,34 +95,59 @@ def make_pool(study: Study, *, purpose: Purpose, unit: Unit, skip: Iterable[tupl
     split = SPLITS[purpose]
     left_out = set(skip)
     whole = {case_id for case_id, index in left_out if index is None}
-    found = {case.id: case for case in study.cases(split=split) if case.labelled or case.id not in whole}
-    chosen: list[Case] = []
-    total = 0
-    for case_id in seeded_order(list(found), seed):
-        case = found[case_id]
-        if case.labelled or total + case.shape[0] <= MOST_SLICES or not chosen:
-            chosen.append(case)
-            total += case.shape[0]
-    for case in chosen:  # the gate that every reading of voxels passes: refuses test cases whatever was asked above
+    found = {case.id: case for case in study.cases(split=split)}
+    order = [found[case_id] for case_id in seeded_order(list(found), seed)]
+    for case in order:  # the gate that every reading of voxels passes: refuses test cases whatever was asked above
         study.allowed(case.id, "train" if purpose == "label" else "choose")
-    looked_at = _flagged(study, chosen)
-    candidates: list[Spot] = []
-    labelled: list[Spot] = []
-    for case in sorted(chosen, key=lambda item: item.id):
-        done = _labelled_slices(case)
-        if unit == "case":
-            (labelled if done else candidates).append(Spot(case.id, None))
-            continue
-        labelled += [Spot(case.id, index) for index in sorted(done)]
-        if case.id not in whole:
-            free = (index for index in range(case.shape[0]) if index not in done | looked_at.get(case.id, set()))
-            candidates += [Spot(case.id, index) for index in free if (case.id, index) not in left_out]
-    if not candidates:
+    flagged = _flagged(study, order)
+    done = {case.id: _labelled_slices(case) for case in order}
+    free: dict[str, list[int]] = {}
+    for case in order:
+        if case.id not in whole and not (unit == "case" and done[case.id]):
+            known = done[case.id] | flagged.get(case.id, set())
+            indices = [index for index in range(case.shape[0]) if index not in known]
+            free[case.id] = [index for index in indices if (case.id, index) not in left_out]
+    planes = _thinned([case for case in order if free.get(case.id)], free, limit)
+    taught = _thinned(
+        [case for case in order if done[case.id]], {key: sorted(part) for key, part in done.items()}, limit
+    )
+    cases = tuple(case for case in sorted(order, key=lambda item: item.id) if case.id in planes or case.id in taught)
+    if not planes:
         what = "slice" if unit == "slice" else "scan"
         raise StudyError(
             f"{study.name} has no unlabelled {what} left in the split {split}; add scans, or forget what was skipped"
         )
-    return Pool(unit, tuple(sorted(chosen, key=lambda item: item.id)), tuple(candidates), tuple(labelled))
+    if unit == "case":
+        candidates = tuple(Spot(case.id, None) for case in cases if case.id in planes)
+        labelled = tuple(Spot(case.id, None) for case in cases if case.id in taught)
+    else:
+        candidates = tuple(Spot(case.id, index) for case in cases for index in planes.get(case.id, ()))
+        labelled = tuple(Spot(case.id, index) for case in cases for index in taught.get(case.id, ()))
+    return Pool(unit, cases, candidates, labelled, planes, taught)
+
+
+def _thinned(cases: Sequence[Case], indices: Mapping[str, Sequence[int]], limit: Limit) -> dict[str, tuple[int, ...]]:
+    """Of the first cases as many as the limit lets be looked at, and every n-th of their slices.
+
+    The slices of a case are those of one grid as long as it has any left, so that what was read once serves again.
+    """
+    kept: list[Case] = []
+    slices = voxels = all_slices = all_voxels = 0
+    for case in cases:
+        plane = case.shape[1] * case.shape[2]
+        least = case.shape[0] if limit.whole else min(FEWEST, case.shape[0])
+        if kept and (slices + least > limit.slices or voxels + least * plane > limit.voxels):
+            continue
+        kept.append(case)
+        slices, voxels = slices + least, voxels + least * plane
+        all_slices, all_voxels = all_slices + case.shape[0], all_voxels + case.shape[0] * plane
+    step = max(1, math.ceil(all_slices / limit.slices), math.ceil(all_voxels / limit.voxels))
+    found: dict[str, tuple[int, ...]] = {}
+    for case in kept:
+        own = 1 if limit.whole else min(step, max(1, case.shape[0] // FEWEST))
+        grid = tuple(index for index in indices[case.id] if index % own == own // 2)
+        found[case.id] = grid or tuple(indices[case.id][::own])
+    return found
 
 
 def _labelled_slices(case: Case) -> set[int]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ssl_seg.study import Case, Study
+    from napari_ssl_seg.suggestion.pool import Pool
     from napari_ssl_seg.suggestion.variations import Pass
     from napari_ssl_seg.training.runs import Run
 
@@ -33,9 +34,17 @@ class Reading:
     """One case by one run."""
 
     case_id: str
+    planes: np.ndarray
+    """Which axial slices were looked at."""
     numbers: np.ndarray
-    """What is predicted (z, y, x): 0 background, then the classes of the run in order."""
+    """What is predicted there (planes, y, x): 0 background, then the classes of the run in order."""
     sums: Sums
+    """A row a plane."""
+
+    def rows(self, slices: Sequence[int]) -> np.ndarray:
+        """Where some slices are among the planes."""
+        places = {int(plane): row for row, plane in enumerate(self.planes)}
+        return np.array([places[index] for index in slices], int)
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,9 @@ class Readings:
 
 
 def read_cases(
-    study: Study, run: Run, cases: Sequence[Case], *, variation: str = "tta", device: str = "auto"
+    study: Study, run: Run, pool: Pool, *, variation: str = "tta", device: str = "auto"
 ) -> Generator[Event, None, Readings]:
-    """Ask a run about every case, or the cache where it was asked before.
+    """Ask a run about the slices of a pool that may be suggested, or the cache where it was asked before.
 
     Yields
     ------
@@ -77,7 +86,7 @@ def read_cases(
     channels = int(description["network"]["in_channels"])
     found: dict[str, Reading] = {}
     reader: _Reader | None = None
-    start, usable = time.monotonic(), [case for case in cases if case.channels == channels]
+    start, usable = time.monotonic(), [case for case in pool.open_cases if case.channels == channels]
     if not usable:
         raise RunError(f"run {run.id} takes scans of {channels} channels, and there is none; name another run")
     for done, case in enumerate(usable):
@@ -85,9 +94,10 @@ def read_cases(
         yield Event("progress", {"what": "asking", "done": done, "total": len(usable), "seconds_left": left}, run.id)
         path = _cached(study, run, int(description.get("step", 0)), variation, case)
         kept = _load(path, case)
-        if kept is None:
+        lacking = sorted(set(pool.planes[case.id]) - set(() if kept is None else kept.planes.tolist()))
+        if lacking or kept is None:
             reader = reader or _Reader(study, run, device)
-            kept = yield from reader.read(case, passes)
+            kept = _together(kept, (yield from reader.read(case, lacking, passes)))
             _save(path, kept)
         found[case.id] = kept
     yield Event("progress", {"what": "asking", "done": len(usable), "total": len(usable), "seconds_left": 0.0}, run.id)
@@ -111,32 +121,32 @@ class _Reader:
         self.network.to(self.device)
         self.precision = choose_precision(self.device, self.settings.precision)
 
-    def read(self, case: Case, passes: Sequence[Pass]) -> Generator[Event, None, Reading]:
+    def read(self, case: Case, planes: Sequence[int], passes: Sequence[Pass]) -> Generator[Event, None, Reading]:
+        """Some slices by a 2D network; every slice by one in 3D."""
         array = self.study.patches_source(case.id, purpose="predict").array
+        if self.spec.dims == 3:
+            planes = range(array.shape[1])
         numbers, sums = [], []
-        for low, high in self._slabs(array.shape):
-            part = array if (low, high) == (0, array.shape[1]) else np.asarray(array[:, low:high])
+        for chosen in self._slabs(array.shape, planes):
+            part = _cut(array, chosen)
             mean: Any = 0.0
             for number, way in enumerate(passes):
                 if number:
-                    yield Event(
-                        "progress", {"what": f"asking {case.id}", "done": low, "total": array.shape[1]}, self.run.id
-                    )
-                answer = way.undo(self._segment(way.change(np.asarray(part)), way))
-                mean = mean + answer / np.float32(len(passes))
+                    data = {"what": f"asking {case.id}", "done": chosen[0], "total": array.shape[1]}
+                    yield Event("progress", data, self.run.id)
+                mean = mean + way.undo(self._segment(way.change(part), way)) / np.float32(len(passes))
             shown = np.asarray(self.answer.numbers(mean))
             numbers.append(shown.astype(np.uint8 if self.answer.channels < 256 else np.uint16))
             sums.append(measure(mean, numbers[-1], overlapping=self.answer.overlapping))
-        return Reading(case.id, np.concatenate(numbers), Sums.joined(sums))
+        return Reading(case.id, np.asarray(planes), np.concatenate(numbers), Sums.joined(sums))
 
-    def _slabs(self, shape: Sequence[int]) -> Iterator[tuple[int, int]]:
+    def _slabs(self, shape: Sequence[int], planes: Sequence[int]) -> Iterator[Sequence[int]]:
         """Slices that go through together: all of them, unless it is a 2D network on a large scan."""
-        depth = shape[1]
-        step = depth
+        step = len(planes)
         if self.spec.dims == 2:
             step = max(1, SLAB_BYTES // (4 * self.answer.channels * math.prod(shape[2:])))
-        for low in range(0, depth, step):
-            yield low, min(low + step, depth)
+        for low in range(0, len(planes), step):
+            yield planes[low : low + step]
 
     def _segment(self, array: np.ndarray, way: Pass) -> np.ndarray:
         from napari_ssl_seg.suggestion.variations import dropping
@@ -160,6 +170,24 @@ class _Reader:
             raise explain(error, self.settings, self.device, self.spec.patch) from None
 
 
+def _cut(array: np.ndarray, planes: Sequence[int]) -> np.ndarray:
+    """Axial slices of (C, z, y, x), which may lie on disk, as an array in memory."""
+    if len(planes) == array.shape[1]:
+        return np.asarray(array[:, :])
+    return np.stack([np.asarray(array[:, index]) for index in planes], axis=1)
+
+
+def _together(old: Reading | None, new: Reading) -> Reading:
+    """Both, by plane."""
+    if old is None:
+        return new
+    planes = np.concatenate([old.planes, new.planes])
+    order = np.argsort(planes)
+    sums = Sums.joined([old.sums, new.sums])
+    rows = Sums(*(getattr(sums, part.name)[order] for part in fields(Sums)))
+    return Reading(old.case_id, planes[order], np.concatenate([old.numbers, new.numbers])[order], rows)
+
+
 def _cached(study: Study, run: Run, step: int, variation: str, case: Case) -> Path:
     key = hashlib.sha256(f"{case.id} {case.fingerprint} {case.frame}".encode()).hexdigest()[:24]
     return study.cache_folder / "suggestion" / f"{run.id}-{step}-{variation}" / f"{key}.npz"
@@ -168,7 +196,7 @@ def _cached(study: Study, run: Run, step: int, variation: str, case: Case) -> Pa
 def _save(path: Path, reading: Reading) -> None:
     arrays: dict[str, Any] = {part.name: getattr(reading.sums, part.name) for part in fields(Sums)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, format=np.int64(FORMAT), numbers=reading.numbers, **arrays)
+        np.savez_compressed(file, format=np.int64(FORMAT), planes=reading.planes, numbers=reading.numbers, **arrays)
 
 
 def _load(path: Path, case: Case) -> Reading | None:
@@ -177,8 +205,9 @@ def _load(path: Path, case: Case) -> Reading | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as data:
-            if int(data["format"]) != FORMAT or data["numbers"].shape != tuple(case.shape):
+            if int(data["format"]) != FORMAT or data["numbers"].shape[1:] != tuple(case.shape[1:]):
                 return None
-            return Reading(case.id, data["numbers"], Sums(*(data[part.name] for part in fields(Sums))))
+            sums = Sums(*(data[part.name] for part in fields(Sums)))
+            return Reading(case.id, data["planes"], data["numbers"], sums)
     except Exception:  # whatever a damaged zip raises: it is read anew
         return None

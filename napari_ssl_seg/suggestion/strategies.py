@@ -10,7 +10,7 @@ import numpy as np
 from napari_ssl_seg.suggestion.choosing_runs import best_finetunings, needed_finetuning
 from napari_ssl_seg.suggestion.measures import differences, expected_dice, typical_size
 from napari_ssl_seg.suggestion.reading import read_cases
-from napari_ssl_seg.suggestion.records import Ranked
+from napari_ssl_seg.suggestion.records import Ranked, Spot
 from napari_ssl_seg.suggestion.spreading import spread_out
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from napari_ssl_seg.suggestion.measures import Sums
     from napari_ssl_seg.suggestion.pool import Pool
     from napari_ssl_seg.suggestion.reading import Readings
-    from napari_ssl_seg.suggestion.records import Spot
     from napari_ssl_seg.training.events import Event
     from napari_ssl_seg.training.runs import Run
 
@@ -55,7 +54,7 @@ def at_random(task: Task) -> Generator[Event, None, list[Ranked]]:
 def uncertainty(task: Task) -> Generator[Event, None, list[Ranked]]:
     """By the mean entropy of the prediction over the voxels where a structure may be."""
     run = needed_finetuning(task.study, task.runs, "uncertainty")
-    readings = yield from read_cases(task.study, run, task.pool.cases, variation=task.variation, device=task.device)
+    readings = yield from read_cases(task.study, run, task.pool, variation=task.variation, device=task.device)
     return task.spread(ranked_by_entropy(readings, task.pool.candidates))
 
 
@@ -79,7 +78,7 @@ def ranked_by_entropy(readings: Readings, spots: Sequence[Spot]) -> list[Ranked]
 def expected_error(task: Task) -> Generator[Event, None, list[Ranked]]:
     """By the Dice that the run's own probabilities predict, the lowest first."""
     run = needed_finetuning(task.study, task.runs, "expected_error")
-    readings = yield from read_cases(task.study, run, task.pool.cases, variation=task.variation, device=task.device)
+    readings = yield from read_cases(task.study, run, task.pool, variation=task.variation, device=task.device)
     spots, sums = _of_spots(readings, task.pool.candidates)
     dice = expected_dice(sums)
     sizes = (sums.area + sums.soft) / 2
@@ -105,17 +104,22 @@ def disagreement(task: Task) -> Generator[Event, None, list[Ranked]]:
     runs = best_finetunings(task.study, task.runs)
     readings = []
     for run in runs:
-        part = yield from read_cases(task.study, run, task.pool.cases, variation="none", device=task.device)
+        part = yield from read_cases(task.study, run, task.pool, variation="none", device=task.device)
         readings.append(part)
     shared = [value for value in readings[0].classes if all(value in other.classes for other in readings[1:])]
     names = [readings[0].classes[value] for value in shared]
-    rows: dict[str, np.ndarray] = {}
-    for case_id in readings[0].by_case:
-        if all(case_id in other.by_case for other in readings):
-            maps = [_renumbered(other, case_id, shared) for other in readings]
-            rows[case_id] = differences(maps, len(shared))
-    spots = [spot for spot in task.pool.candidates if spot.case_id in rows]
-    counts = np.stack([rows[case].sum(axis=0) if z is None else rows[case][z] for case, z in spots])
+    found_in = [case_id for case_id in readings[0].by_case if all(case_id in other.by_case for other in readings)]
+    counts_of: dict[Spot, np.ndarray] = {}
+    planes = task.pool.planes
+    for case_id in found_in:
+        maps = [_renumbered(other, case_id, shared)[other.by_case[case_id].rows(planes[case_id])] for other in readings]
+        counts = differences(maps, len(shared))
+        if task.pool.unit == "case":
+            counts_of[Spot(case_id, None)] = counts.sum(axis=0)
+        else:
+            counts_of |= {Spot(case_id, index): row for index, row in zip(planes[case_id], counts, strict=True)}
+    spots = [spot for spot in task.pool.candidates if spot in counts_of]
+    counts = np.stack([counts_of[spot] for spot in spots])
     same, sizes = counts[..., 0], counts[..., 1]
     apart = 1.0 - np.divide(same, sizes, out=np.ones_like(same), where=sizes > 0)
     pull = np.array([typical_size(sizes[:, channel]) for channel in range(len(shared))])
@@ -145,18 +149,17 @@ def _of_spots(readings: Readings, spots: Sequence[Spot]) -> tuple[list[Spot], Su
     """The spots of cases that were read, and the sums of each: one row a spot."""
     from napari_ssl_seg.suggestion.measures import Sums
 
-    known = [spot for spot in spots if spot.case_id in readings.by_case]
-    by_case: dict[str, list[int | None]] = {}
-    for spot in known:
-        by_case.setdefault(spot.case_id, []).append(spot.slice_index)
-    parts, order = [], []
-    for case_id, indices in by_case.items():
-        depth = len(readings.by_case[case_id].numbers)
-        groups = [range(depth) if index is None else [index] for index in indices]
-        parts.append(readings.by_case[case_id].sums.grouped([np.asarray(group) for group in groups]))
-        order += [(case_id, index) for index in indices]
-    by_spot = {spot: spot for spot in known}
-    return [by_spot[spot] for spot in order], Sums.joined(parts)  # type: ignore[index]
+    by_case: dict[str, list[Spot]] = {}
+    for spot in spots:
+        if spot.case_id in readings.by_case:
+            by_case.setdefault(spot.case_id, []).append(spot)
+    parts = []
+    for case_id, of_case in by_case.items():
+        reading = readings.by_case[case_id]
+        every = np.arange(len(reading.planes))
+        groups = [every if spot.slice_index is None else reading.rows([spot.slice_index]) for spot in of_case]
+        parts.append(reading.sums.grouped(groups))
+    return [spot for of_case in by_case.values() for spot in of_case], Sums.joined(parts)
 
 
 def _share_below(scores: np.ndarray) -> np.ndarray:

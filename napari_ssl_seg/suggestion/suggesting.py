@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.suggestion.pool import make_pool
+from napari_ssl_seg.suggestion.choosing_runs import with_weights
+from napari_ssl_seg.suggestion.pool import MOST_SLICES, MOST_VOXELS, Limit, make_pool
 from napari_ssl_seg.suggestion.records import STRATEGIES, Spot, Suggestion
 from napari_ssl_seg.suggestion.skips import skipped
 
@@ -84,7 +85,8 @@ def suggest(
 
     study.refresh()
     chosen = None if runs is None else tuple(study.run(run) if isinstance(run, str) else run for run in runs)
-    pool = make_pool(study, purpose=purpose, unit=unit, skip=skip, seed=seed)
+    limit = _limit(study, strategy, chosen, device)
+    pool = make_pool(study, purpose=purpose, unit=unit, skip=skip, seed=seed, limit=limit)
     fresh, passed = _without_skipped(study, pool)
     rank = _strategy(strategy)
     found: list[Ranked] = []
@@ -98,6 +100,21 @@ def suggest(
         Suggestion(item.spot.case_id, item.spot.slice_index, item.score, item.reason, strategy, item.run)
         for item in found[:count]
     ]
+
+
+def _limit(study: Study, strategy: str, runs: Sequence[Run] | None, device: str) -> Limit:
+    """How much a strategy may look at: chance sees everything, networks what they can in minutes."""
+    if strategy == "random":
+        return Limit()
+    asked = study.runs() if runs is None else list(runs)
+    tuned = with_weights(asked, "finetune")
+    if not tuned and not with_weights(asked, "pretrain"):
+        return Limit(slices=MOST_SLICES)
+    from napari_ssl_seg.training.hardware import pick_device
+
+    where = "cpu" if pick_device(device).name == "cpu" else "gpu"
+    in_3d = strategy != "diversity" and any(run.record.network.get("dims") == 3 for run in tuned[-2:])
+    return Limit(slices=MOST_SLICES, voxels=MOST_VOXELS[where], whole=in_3d)
 
 
 def _without_skipped(study: Study, pool: Pool) -> tuple[Pool, tuple[Spot, ...]]:

@@ -15,7 +15,7 @@ from napari_ssl_seg.suggestion.records import Spot
 from napari_ssl_seg.training.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -69,23 +69,35 @@ def _by_encoder(study: Study, pool: Pool, run: Run, device: str) -> Generator[Ev
         raise RunError(f"run {run.id} takes scans of {channels} channels, and there is none; name another run")
     path = study.cache_folder / "suggestion" / f"{run.id}-{step}-vectors.npz"
     kept, loaded, fresh = _load(path), None, False
+    wanted = _wanted(pool)
     start = time.monotonic()
     found: dict[Spot, np.ndarray] = {}
     try:
         for done, case in enumerate(cases):
             key = f"{case.id} {case.fingerprint} {case.frame}"
-            if key not in kept:
+            known = kept.setdefault(key, {})
+            lacking = [index for index in wanted[case.id] if index not in known]
+            if lacking:
                 left = (time.monotonic() - start) / done * (len(cases) - done) if done else None
                 data = {"what": "embedding", "done": done, "total": len(cases), "seconds_left": left}
                 yield Event("progress", data, run.id)
                 loaded = loaded or _load_encoder(run, device)
-                kept[key] = _encode(study, case, *loaded)
+                known.update(zip(lacking, _encode(study, case, lacking, *loaded), strict=True))
                 fresh = True
-            found |= {Spot(case.id, index): vector for index, vector in enumerate(kept[key])}
+            found |= {Spot(case.id, index): known[index] for index in wanted[case.id]}
     finally:  # also where it is stopped: the next call goes on there
         if fresh:
             _save(path, kept)
     return found
+
+
+def _wanted(pool: Pool) -> dict[str, list[int]]:
+    """The slices of each case that need a vector: candidates and labelled ones; of labelled cases all that count."""
+    found: dict[str, set[int]] = {case.id: set(pool.planes.get(case.id, ())) for case in pool.cases}
+    for spot in pool.labelled:
+        case = found[spot.case_id]
+        case |= set(pool.taught[spot.case_id]) if spot.slice_index is None else {spot.slice_index}
+    return {case_id: sorted(slices) for case_id, slices in found.items()}
 
 
 def _load_encoder(run: Run, device: str) -> tuple[Any, Any, str]:
@@ -97,40 +109,48 @@ def _load_encoder(run: Run, device: str) -> tuple[Any, Any, str]:
     return backbone.to(name), spec, name
 
 
-def _encode(study: Study, case: Case, backbone: Any, spec: Any, device: str) -> np.ndarray:
+def _encode(study: Study, case: Case, slices: Sequence[int], backbone: Any, spec: Any, device: str) -> list[np.ndarray]:
     from napari_ssl_seg.embedding import choose_places
     from napari_ssl_seg.embedding.vectors import BATCH, encode_places
 
-    places = choose_places([case], spec, "slices", most=case.shape[0])
+    every = choose_places([case], spec, "slices", most=case.shape[0])
+    places = [every[index] for index in slices]
     parts = [places[first : first + BATCH] for first in range(0, len(places), BATCH)]
-    return np.concatenate([encode_places(study, backbone, spec, part, device) for part in parts])
+    return [vector for part in parts for vector in encode_places(study, backbone, spec, part, device)]
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """Vectors by case; nothing where the file is absent or damaged."""
+def _load(path: Path) -> dict[str, dict[int, np.ndarray]]:
+    """Vectors by case and slice; nothing where the file is absent or damaged."""
+    found: dict[str, dict[int, np.ndarray]] = {}
     if not path.exists():
-        return {}
+        return found
     try:
         with np.load(path, allow_pickle=False) as data:
-            keys, counts, vectors = data["keys"].tolist(), data["counts"], data["vectors"]
+            keys, owners, slices, vectors = (data[name] for name in ("keys", "owners", "slices", "vectors"))
+        for owner, index, vector in zip(owners.tolist(), slices.tolist(), vectors, strict=True):
+            found.setdefault(str(keys[owner]), {})[index] = vector
     except Exception:  # whatever a damaged zip raises: the vectors are made anew
         return {}
-    return dict(zip(keys, np.split(vectors, np.cumsum(counts)[:-1]), strict=True))
+    return found
 
 
-def _save(path: Path, kept: dict[str, np.ndarray]) -> None:
-    counts = np.array([len(vectors) for vectors in kept.values()])
+def _save(path: Path, kept: dict[str, dict[int, np.ndarray]]) -> None:
+    keys = [key for key, vectors in kept.items() if vectors]
+    owners = [number for number, key in enumerate(keys) for _ in kept[key]]
+    slices = [index for key in keys for index in kept[key]]
+    vectors = np.stack([vector for key in keys for vector in kept[key].values()])
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, keys=np.array(list(kept)), counts=counts, vectors=np.concatenate(list(kept.values())))
+        np.savez(file, keys=np.array(keys), owners=np.array(owners), slices=np.array(slices), vectors=vectors)
 
 
 def _thumbnails(study: Study, pool: Pool) -> Generator[Event, None, dict[Spot, np.ndarray]]:
     """Slices made small, contrast and all, and how high they lie in their scan."""
     found: dict[Spot, np.ndarray] = {}
+    wanted = _wanted(pool)
     for done, case in enumerate(pool.cases):
         yield Event("progress", {"what": "looking", "done": done, "total": len(pool.cases), "seconds_left": None})
         array = study.patches_source(case.id, purpose="show").array
-        for index in range(case.shape[0]):
+        for index in wanted[case.id]:
             plane = np.asarray(array[0, index], np.float64)
             small = _shrunk(plane)
             height = np.full(THUMBNAIL, index / max(case.shape[0] - 1, 1))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ssl_seg.suggestion.coverage import cluster, comparable, nearest, typical_first
+from napari_ssl_seg.suggestion.pool import FEWEST, Limit, _thinned
 from napari_ssl_seg.suggestion.records import Ranked, Spot
 from napari_ssl_seg.suggestion.spreading import spread_out
+
+
+class FakeCase(NamedTuple):
+    id: str
+    shape: tuple[int, int, int]
 
 
 def crowds(*sizes, seed=0):
@@ -90,3 +98,37 @@ def test_what_lies_beside_a_labelled_slice_comes_later():
 def test_every_case_has_its_turn():
     ranking = [Ranked(Spot("a", 5 * index), 1.0, "") for index in range(5)] + [Ranked(Spot("b", 0), 0.1, "")]
     assert {item.spot.case_id for item in spread_out(ranking, 2, {"a": 2, "b": 2})} == {"a", "b"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    depths=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    slices=st.integers(1, 120),
+    voxels=st.integers(100, 20_000),
+    whole=st.booleans(),
+)
+def test_a_large_study_is_thinned_to_the_limit_but_never_to_nothing(depths, slices, voxels, whole):
+    cases = [FakeCase(f"c{number}", (depth, 10, 10)) for number, depth in enumerate(depths)]
+    free = {case.id: list(range(case.shape[0])) for case in cases}
+    found = _thinned(cases, free, Limit(slices, voxels, whole))
+    assert found and all(planes for planes in found.values())
+    taken = sum(map(len, found.values()))
+    for case_id, planes in found.items():
+        depth = len(free[case_id])
+        assert len(planes) == depth if whole else len(planes) >= min(depth, FEWEST)
+    if len(found) > 1:  # one case is looked at in any case; short ones give up to twice the fewest slices
+        assert taken <= 2 * slices + len(found)
+        assert 100 * taken <= 2 * voxels + 100 * len(found)
+
+
+def test_everything_is_looked_at_where_there_is_no_limit():
+    cases = [FakeCase("a", (7, 10, 10)), FakeCase("b", (3, 10, 10))]
+    free = {"a": [0, 5, 6], "b": [1]}
+    assert _thinned(cases, free, Limit()) == {"a": (0, 5, 6), "b": (1,)}
+
+
+def test_when_the_grid_is_labelled_the_slices_between_are_next():
+    cases = [FakeCase("a", (20, 10, 10))]
+    assert _thinned(cases, {"a": list(range(20))}, Limit(slices=5)) == {"a": (2, 6, 10, 14, 18)}
+    rest = [index for index in range(20) if index % 4 != 2]
+    assert _thinned(cases, {"a": rest}, Limit(slices=5))["a"][0] == 0
