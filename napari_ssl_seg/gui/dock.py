@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 
-    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.workbench.state import OpenedStudy
 
 TABS = (
     ("1 Study", "napari_ssl_seg.gui.study_tab", "StudyTab"),
@@ -66,7 +66,6 @@ class SSLDock(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(False)
         self.tabs.setUsesScrollButtons(False)
-        self.tabs.setElideMode(Qt.TextElideMode.ElideRight)  # where letters are large; the whole title is its tooltip
         self._pages: list[QScrollArea] = []
         for title, _, _ in TABS:
             page = _page()
@@ -116,8 +115,29 @@ class SSLDock(QWidget):
         return self.tab(index)
 
     def _show_tab(self, index: int) -> None:
+        self._fit_titles()
         self.tab(index)
         self.messages.clear()
+
+    def _fit_titles(self) -> None:
+        """Numbers alone, but for the tab in front, where letters are too large for all titles."""
+        bar = self.tabs.tabBar()
+        if bar is None:
+            return
+        self._set_titles(short=False)
+        self._set_titles(short=bar.sizeHint().width() > self.tabs.width() > 0)
+
+    def _set_titles(self, *, short: bool) -> None:
+        for index, (title, *_) in enumerate(TABS):
+            front = index == self.tabs.currentIndex()
+            self.tabs.setTabText(index, title if front or not short else title.split()[0])
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._fit_titles()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(NARROW, super().minimumSizeHint().height())
 
     def _keys(self) -> None:
         for key, step in (("N", 1), ("Shift+N", -1)):
@@ -135,8 +155,8 @@ class SSLDock(QWidget):
     def open_study(self, folder: str | Path) -> Task:
         """Open a study in a worker."""
 
-        def opened(study: Study) -> None:
-            self.workbench.set_study(study)
+        def opened(found: OpenedStudy) -> None:
+            self.workbench.set_study(found.study, found.cases)
 
         self._opening = run(load_study, folder, on_result=opened, on_error=self.workbench.fail, owner=self)
         return self._opening

@@ -20,17 +20,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ssl_seg.gui.eliding import rows_high
+from napari_ssl_seg.gui.eliding import letters_wide, rows_high
 from napari_ssl_seg.gui.style import mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qtpy.QtCore import QPoint
+    from qtpy.QtGui import QResizeEvent
 
 VALUE_ROLE = int(Qt.ItemDataRole.UserRole)
 NAME, KEY, SLICE, SCAN, LOCK, EYE = range(6)
-LEAST, MOST = 3, 8
+LEAST, MOST, NAME_LETTERS = 2, 5, 9
 HEADERS = ("Class", "Key", "Slice", "Scan", "Lock", "Show")
 HELP = (
     "Double click to rename; right click for its colour",
@@ -120,7 +121,7 @@ class ClassList(QWidget):
                 self.tree.addTopLevelItem(item)
         for item, row in zip(self._items(), rows, strict=True):
             item.setText(NAME, row.name)
-            item.setToolTip(NAME, f"{row.name} (value {row.value})")
+            item.setToolTip(NAME, f"{row.name} (value {row.value}{', ' + row.key if row.key else ''})")
             item.setIcon(NAME, _patch(row.color))
             item.setText(KEY, row.key)
             item.setText(SLICE, _short(row.on_slice))
@@ -212,6 +213,25 @@ class _Tree(QTreeWidget):
         """Take the room of the lines that are there."""
         self.setFixedHeight(rows_high(self, max(LEAST, min(MOST, self.topLevelItemCount()))))
 
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Names can be read: what else there is gives way where letters are large, and is in the tooltips."""
+        columns = (SLICE, SCAN, LOCK, EYE, KEY)
+        room = self.viewport().width() - letters_wide(self, NAME_LETTERS)
+        for column in columns:
+            room -= max(self.sizeHintForColumn(column), self.header().sectionSizeHint(column))
+        for column in (KEY, SLICE):
+            hide = room < 0
+            if hide:
+                room += max(self.sizeHintForColumn(column), self.header().sectionSizeHint(column))
+            if self.isColumnHidden(column) != hide:
+                self.setColumnHidden(column, hide)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
     def changeEvent(self, event: QEvent | None) -> None:
         super().changeEvent(event)
         if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
@@ -224,7 +244,9 @@ def _patch(color: str) -> QIcon:
     painter = QPainter(pixmap)
     painter.fillRect(1, 1, 12, 12, QColor(color))
     painter.end()
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # the colour of the class, and not a shade of the selection's
+    return icon
 
 
 def _state(on: bool) -> Qt.CheckState:

@@ -201,7 +201,8 @@ class LabelTab(QWidget):
     # -- saved, or not --------------------------------------------------------------------------------------------
     def _said_problem(self, text: str) -> None:
         self._problem = text
-        self._workbench.say(f"{text} What you draw is kept in memory and saved when that is possible again.", "error")
+        text = text[:1].upper() + text[1:].rstrip(".")
+        self._workbench.say(f"{text}. What you draw is kept in memory and saved when that is possible again.", "error")
         self._show_saved()
 
     def _recovered(self) -> None:

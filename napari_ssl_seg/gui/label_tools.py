@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from superqt import QFlowLayout
 
 from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.eliding import ElidingButton
@@ -89,22 +90,12 @@ class ToolBox(QWidget):
         self.allow_prompts(False, "")
 
     def _lay_out(self, head: QHBoxLayout) -> None:
-        tools, levels = QHBoxLayout(), QHBoxLayout()
-        for button in (self.region, self.prompt):
-            tools.addWidget(button)
-        tools.addWidget(self.between, 1)
-        self.levels = QWidget()
-        levels = QHBoxLayout(self.levels)
-        levels.setContentsMargins(0, 0, 0, 0)
-        levels.addWidget(self.source, 1)
-        levels.addWidget(self.coarser)
-        levels.addWidget(self.finer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(head)
-        layout.addLayout(tools)
-        layout.addWidget(self.levels)
+        layout.addWidget(_flow(self.region, self.prompt, self.between))
+        layout.addWidget(_flow(self.source, self.coarser, self.finer))
         layout.addWidget(self.note)
         layout.addWidget(self.overwrite)
 
@@ -149,34 +140,27 @@ class ProposalBox(QWidget):
         self.words = QLabel()
         self.words.setWordWrap(True)
         mark(self.words, "hint")
-        grid = QGridLayout()
-        grid.setSpacing(4)
         self.buttons: dict[str, ElidingButton] = {}
-        for place, (name, text, key, help_) in enumerate(
-            (
-                ("slice", "Accept slice", "accept", "Draw what is proposed on this slice"),
-                ("class", "Class", "", "Draw what is proposed for the class in hand, on every slice that waits"),
-                ("region", "Region", "accept_region", "Draw what is proposed inside the region under the pointer"),
-                ("all", "All", "", "Draw all that is proposed"),
-            )
+        for name, text, key, help_ in (
+            ("slice", "Accept slice", "accept", "Draw what is proposed on this slice"),
+            ("class", "Class", "", "Draw what is proposed for the class in hand, on every slice that waits"),
+            ("region", "Region", "accept_region", "Draw what is proposed inside the region under the pointer"),
+            ("all", "All", "", "Draw all that is proposed"),
         ):
             button = ElidingButton(f"{text}  {shown(keys.get(key))}".rstrip())
             button.setToolTip(help_ + (f" ({keys[key]})" if key in keys else ""))
             button.clicked.connect(lambda _=False, name=name: self.accepted.emit(name))
             self.buttons[name] = button
-            grid.addWidget(button, 0, place)
         self.refuse = ElidingButton(f"Refuse slice  {shown(keys.get('refuse'))}".rstrip())
         self.refuse.setToolTip(f"Take this slice out of the proposal ({keys.get('refuse', '')})")
         self.refuse.clicked.connect(lambda: self.refused.emit("slice"))
         self.refuse_all = ElidingButton("Refuse all")
         self.refuse_all.clicked.connect(lambda: self.refused.emit("all"))
-        grid.addWidget(self.refuse, 1, 0, 1, 2)
-        grid.addWidget(self.refuse_all, 1, 2, 1, 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.words)
-        layout.addLayout(grid)
+        layout.addWidget(_flow(*self.buttons.values(), self.refuse, self.refuse_all))
         self.setVisible(False)
 
     def show_words(self, text: str, *, here: bool) -> None:
@@ -228,6 +212,17 @@ class SliceBox(QWidget):
         self.flag.setChecked(flagged)
         for button in (self.check, self.flag):
             button.setEnabled(writable)
+
+
+def _flow(*widgets: QWidget) -> QWidget:
+    """Beside each other, and below where letters are too large for that."""
+    row = QWidget()
+    flow = QFlowLayout(row)
+    flow.setContentsMargins(0, 0, 0, 0)
+    flow.setSpacing(4)
+    for widget in widgets:
+        flow.addWidget(widget)
+    return row
 
 
 def _switch(text: str, name: str) -> QToolButton:

@@ -87,7 +87,7 @@ def publish_labels(study: Study) -> None:
     study.refresh()
 
 
-def plan_round(study: Study, *, device: str = "auto", iterations: int = ITERATIONS) -> Plan:
+def plan_round(study: Study, *, device: str = "auto", iterations: int | None = None) -> Plan:
     """Publish, and prepare a fine-tuning from the last weights on what is labelled now; nothing is trained yet."""
     from napari_ssl_seg.suggestion.rounds import last_weights
     from napari_ssl_seg.training import prepare_finetune
@@ -99,7 +99,7 @@ def plan_round(study: Study, *, device: str = "auto", iterations: int = ITERATIO
     run = prepare_finetune(
         study,
         start if start is not None else "scratch",
-        iterations=iterations,
+        iterations=iterations or ITERATIONS,
         device=device,
         train={"preview_seconds": 0.0},
     )
