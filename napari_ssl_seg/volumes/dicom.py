@@ -15,9 +15,10 @@ from napari_ssl_seg.errors import VolumeError
 from napari_ssl_seg.volumes.affines import LPS_TO_RAS, check_affine
 from napari_ssl_seg.volumes.dicom_files import DicomFile, is_dicom, look
 from napari_ssl_seg.volumes.geometry import Geometry
-from napari_ssl_seg.volumes.itk import array_of, lps_affine, quiet
+from napari_ssl_seg.volumes.itk import array_of, quiet
 from napari_ssl_seg.volumes.names import natural_key
 from napari_ssl_seg.volumes.sources import Source, non_finite_warning
+from napari_ssl_seg.volumes.text_header import lps_affine
 
 if TYPE_CHECKING:
     from pathlib import Path

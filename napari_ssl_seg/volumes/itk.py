@@ -1,7 +1,5 @@
-"""NRRD and MetaImage: what SimpleITK makes of the header, agreed with our own reading of it; the voxels read here.
-
-SimpleITK fills what is missing from a truncated file with zeros and says nothing, and the two libraries in it forgive
-headers in ways of their own; so it places the volume, and `packed` reads and verifies the voxels.
+"""NRRD and MetaImage, read without SimpleITK: it fills what is missing from a truncated file with zeros and says nothing,
+forgives headers in ways of its own, and ends the whole program on some (a field's name of 5000 letters).
 """
 
 from __future__ import annotations
@@ -37,9 +35,8 @@ def open_itk(path: Path) -> Source:
         check_claim(path, 2 * header.count - 1, stored, compressed=False)
     else:
         check_claim(path, header.claimed, stored, compressed=header.encoding != "raw")
-    reader = _reader(path, header)
     shape, channels = _shape(header)
-    affine = lps_affine(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    affine = header.affine.copy()
     affine[:3] *= header.unit
     notes = check_affine(path, affine)
     dtype = header.dtype.newbyteorder("=")
@@ -61,38 +58,12 @@ def open_itk(path: Path) -> Source:
     return Source(path, geometry, channels, dtype, peak, (*header.warnings, *notes), read=read, verify=verify)
 
 
-def lps_affine(spacing: Any, origin: Any, direction: Any) -> np.ndarray:
-    """(4, 4) index -> LPS+ mm from SimpleITK's tuples of two to four dimensions; a missing third axis is 1 mm of z."""
-    count = len(spacing)
-    used = min(count, 3)
-    affine = np.eye(4)
-    matrix = np.array(direction, dtype=float).reshape(count, count)[:used, :used]
-    affine[:used, :used] = matrix * np.array(spacing[:used], dtype=float)
-    affine[:used, 3] = origin[:used]
-    return affine
-
-
 def array_of(path: Path, reader: Any) -> np.ndarray:
     """The voxels that a SimpleITK reader gives, slowest axis first."""
     import SimpleITK as sitk
 
     with quiet(path):
         return sitk.GetArrayFromImage(reader.Execute())
-
-
-def _reader(path: Path, header: TextHeader) -> Any:
-    """A SimpleITK reader that has seen the header and agrees with us about it."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO(header.image_io)
-    with quiet(path):
-        reader.ReadImageInformation()
-    size = tuple(reader.GetSize())
-    if size != header.sizes or reader.GetNumberOfComponents() != header.components:
-        raise VolumeError(f"{path}: its header is read in two ways ({header.sizes} and {size}); save it anew")
-    return reader
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The text header of MetaImage files (.mha, .mhd), judged before SimpleITK reads the voxels."""
+"""The text header of MetaImage files (.mha, .mhd), judged before a voxel is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_ssl_seg.errors import VolumeError
 from napari_ssl_seg.volumes.affines import check_affine
-from napari_ssl_seg.volumes.text_header import TextHeader, data_file, integers, numbers, read_lines
+from napari_ssl_seg.volumes.text_header import TextHeader, data_file, integers, lps_affine, numbers, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def read_meta_header(path: Path) -> TextHeader:
     if kind not in TYPES:
         raise VolumeError(f"{path} holds voxels of type {kind}; only volumes with one number a voxel can be used")
     warnings: list[str] = []
-    _check_grid(path, fields, len(sizes), warnings)
+    affine = _place(path, fields, len(sizes), warnings)
     name = _need(path, fields, "ElementDataFile")
     local = name.upper() == "LOCAL"
     skip = integers(path, "HeaderSize", fields.get("HeaderSize", "0"))[0]
@@ -73,9 +73,9 @@ def read_meta_header(path: Path) -> TextHeader:
     if unit:
         warnings.append(f"the header gives lengths in {unit}; they were converted to mm")
     return TextHeader(
-        image_io="MetaImageIO",
         format="metaimage",
         sizes=tuple(sizes),
+        affine=affine,
         components=1,
         dtype=np.dtype((">" if swapped and not text else "<" if not text else "=") + TYPES[kind]),
         encoding="zlib" if packed else "text" if text else "raw",
@@ -86,8 +86,8 @@ def read_meta_header(path: Path) -> TextHeader:
     )
 
 
-def _check_grid(path: Path, fields: dict[str, str], axes: int, warnings: list[str]) -> None:
-    """Refuse what SimpleITK would quietly mend."""
+def _place(path: Path, fields: dict[str, str], axes: int, warnings: list[str]) -> np.ndarray:
+    """Index -> LPS+; what is negative, not finite or singular is refused."""
     spacing = np.ones(axes)
     name = next((n for n in ("ElementSpacing", "ElementSize") if n in fields), None)
     if name is None:
@@ -96,25 +96,35 @@ def _check_grid(path: Path, fields: dict[str, str], axes: int, warnings: list[st
         spacing = numbers(path, name, fields[name])
         if len(spacing) != axes or spacing.min() <= 0:
             raise VolumeError(
-                f"{path}: its header's {name} is {fields[name]}, which must be positive; correct its header"
+                f"{path}: its header's {name} is {fields[name][:80]}, which must be positive; correct its header"
             )
-    for origin in ("Offset", "Position", "Origin"):
-        if origin in fields:
-            numbers(path, origin, fields[origin])
-    turn = next((n for n in ("TransformMatrix", "Rotation", "Orientation") if n in fields), None)
-    if turn is None:
+    origin = _one_of(path, fields, ("Offset", "Position", "Origin"), axes)
+    matrix = _one_of(path, fields, ("TransformMatrix", "Rotation", "Orientation"), axes * axes)
+    if matrix is None:
         warnings.append(
             "the header does not say how the patient lies (no TransformMatrix); its axes were taken to run to the left,"
             " the back and the head"
         )
-        return
-    matrix = numbers(path, turn, fields[turn])
-    if len(matrix) != axes * axes:
-        raise VolumeError(f"{path}: its header's {turn} has {len(matrix)} numbers for {axes} axes; correct its header")
-    if axes >= 3:
-        affine = np.eye(4)
-        affine[:3, :3] = matrix.reshape(axes, axes)[:3, :3].T * spacing[:3]
-        check_affine(path, affine, f"its {turn}")
+        matrix = np.eye(axes).ravel()
+    affine = lps_affine(spacing, np.zeros(axes) if origin is None else origin, matrix.reshape(axes, axes).T)
+    check_affine(path, affine, "its TransformMatrix")
+    return affine
+
+
+def _one_of(path: Path, fields: dict[str, str], names: tuple[str, ...], count: int) -> np.ndarray | None:
+    """The numbers of a field that has several names; None where it is not there."""
+    found = {name: numbers(path, name, fields[name]) for name in names if name in fields}
+    for name, values in found.items():
+        if len(values) != count:
+            raise VolumeError(
+                f"{path}: its header's {name} has {len(values)} numbers instead of {count}; correct its header"
+            )
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    if any(not np.array_equal(values, first) for values in found.values()):
+        raise VolumeError(f"{path}: its header's {' and '.join(found)} are not the same; leave one of them out")
+    return first
 
 
 def _need(path: Path, fields: dict[str, str], name: str) -> str:

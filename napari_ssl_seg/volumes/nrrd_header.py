@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_ssl_seg.errors import VolumeError
 from napari_ssl_seg.volumes.affines import check_affine
-from napari_ssl_seg.volumes.text_header import TextHeader, data_file, integers, numbers, read_lines
+from napari_ssl_seg.volumes.text_header import TextHeader, data_file, integers, lps_affine, numbers, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,10 @@ KNOWN_SPACES = (
     *("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las"),
     *("left-posterior-superior-time", "lpst", "right-anterior-superior-time", "rast"),
 )
+_FLIPS = {
+    **dict.fromkeys(("right-anterior-superior", "ras"), (-1.0, -1.0, 1.0)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (1.0, -1.0, 1.0)),
+}
 UNITS = {"um": (1e-3, "micrometres"), "µm": (1e-3, "micrometres"), "m": (1e3, "metres"), "cm": (10.0, "centimetres")}
 _VECTOR = re.compile(r"none|\([^()]*\)", re.IGNORECASE)
 
@@ -55,7 +59,7 @@ def read_nrrd_header(path: Path) -> TextHeader:
             f"{path}: its header's sizes {sizes} are not {dimension} positive numbers; correct its header"
         )
     domain, counted = _axes(path, fields, sizes)
-    _check_grid(path, fields, len(sizes), domain, warnings)
+    affine = _place(path, fields, sizes, domain, warnings)
     text = _need(path, fields, "type").lower()
     code = next((code for code, names in TYPES.items() if text in names), None)
     if code is None:
@@ -68,9 +72,9 @@ def read_nrrd_header(path: Path) -> TextHeader:
         raise VolumeError(f"{path} skips lines or packed bytes before its voxels, which is not read here; save it anew")
     detached = fields.get("data file")
     return TextHeader(
-        image_io="NrrdImageIO",
         format="nrrd",
         sizes=tuple(sizes[axis] for axis in domain),
+        affine=affine,
         components=sizes[counted] if counted is not None else 1,
         component_axis=counted or 0,
         dtype=np.dtype(_endian(path, fields, code, encoding) + code),
@@ -135,28 +139,31 @@ def _axes(path: Path, fields: dict[str, str], sizes: list[int]) -> tuple[list[in
     return domain, counted
 
 
-def _check_grid(path: Path, fields: dict[str, str], axes: int, domain: list[int], warnings: list[str]) -> None:
-    """Refuse what SimpleITK would quietly mend: spacings and directions that are negative, not finite or singular."""
+def _place(path: Path, fields: dict[str, str], sizes: list[int], domain: list[int], warnings: list[str]) -> np.ndarray:
+    """Index -> LPS+; what is negative, not finite or singular is refused."""
     spatial = domain[:3]
     if "spacings" in fields:
         tokens = fields["spacings"].split()
         spacings = [float(v) if _is_number(v) else float("nan") for v in tokens]
-        if len(tokens) != axes or not all(np.isfinite(spacings[a]) and spacings[a] > 0 for a in spatial):
+        if len(tokens) != len(sizes) or not all(np.isfinite(spacings[a]) and spacings[a] > 0 for a in spatial):
             raise VolumeError(
-                f"{path}: its header gives the spacings {fields['spacings']}, which must be positive; correct its header"
+                f"{path}: its header gives the spacings {fields['spacings'][:80]}, which must be positive; correct its header"
             )
-    if "space origin" in fields:
-        numbers(path, "space origin", fields["space origin"].strip("() ").replace(",", " "))
+    else:
+        spacings = [1.0] * len(sizes)
     if "space directions" not in fields:
         warnings.append(
             "the header does not say how the patient lies (no space directions); its axes were taken to run to the left,"
             " the back and the head"
         )
-        return
+        step = np.array([spacings[axis] for axis in spatial])
+        affine = lps_affine(step, _axis_mins(path, fields, len(sizes), spatial, step), np.eye(len(spatial)))
+        check_affine(path, affine, "its spacings")
+        return affine
     vectors = _VECTOR.findall(fields["space directions"])
-    if len(vectors) != axes:
+    if len(vectors) != len(sizes):
         raise VolumeError(
-            f"{path}: its header gives {len(vectors)} space directions for {axes} axes; correct its header"
+            f"{path}: its header gives {len(vectors)} space directions for {len(sizes)} axes; correct its header"
         )
     columns = []
     for axis in spatial:
@@ -165,15 +172,39 @@ def _check_grid(path: Path, fields: dict[str, str], axes: int, domain: list[int]
                 f"{path}: its header gives no direction for axis {axis + 1}; correct its space directions"
             )
         columns.append(numbers(path, "space directions", vectors[axis].strip("()").replace(",", " "))[:3])
-    if len(columns) == 3 and all(len(column) == 3 for column in columns):
-        affine = np.eye(4)
-        affine[:3, :3] = np.array(columns).T
-        check_affine(path, affine, "its space directions")
+    origin = np.zeros(len(spatial))
+    if "space origin" in fields:
+        origin = numbers(path, "space origin", fields["space origin"].strip("() ").replace(",", " "))[:3]
+    if any(len(part) != len(spatial) for part in (*columns, origin)):
+        raise VolumeError(
+            f"{path}: its header places {len(spatial)} axes in a space of another number of dimensions; save it anew"
+        )
+    affine = lps_affine(np.ones(len(spatial)), origin, np.array(columns).T)
     space = fields.get("space", "").lower()
+    affine[:3] *= np.array(_FLIPS.get(space.removesuffix("-time").removesuffix("t"), (1.0, 1.0, 1.0)))[:, None]
+    if len(spatial) == 2:
+        affine[2, 2] = 1.0
+    check_affine(path, affine, "its space directions")
     if space and space not in KNOWN_SPACES:
-        warnings.append(f"the header's space is {fields['space']!r}, not the patient's; it was taken for LPS")
+        warnings.append(f"the header's space is {fields['space'][:80]!r}, not the patient's; it was taken for LPS")
     elif not space:
         warnings.append("the header names no space; it was taken for the patient's (left, posterior, superior)")
+    return affine
+
+
+def _axis_mins(path: Path, fields: dict[str, str], axes: int, spatial: list[int], step: np.ndarray) -> np.ndarray:
+    """Where voxel 0 lies by the header's ``axis mins``, which are the cells' edges unless it says that they are nodes."""
+    if "axis mins" not in fields:
+        return np.zeros(len(spatial))
+    tokens = fields["axis mins"].split()
+    least = [float(token) if _is_number(token) else 0.0 for token in tokens]
+    centres = fields.get("centerings", fields.get("centers", "")).lower().split()
+    if len(tokens) != axes or not all(np.isfinite(least[axis]) for axis in spatial):
+        raise VolumeError(
+            f"{path}: its header's axis mins are {fields['axis mins'][:80]}, not numbers; correct its header"
+        )
+    edge = [0.0 if len(centres) == axes and centres[axis] == "node" else 0.5 for axis in spatial]
+    return np.array([least[axis] for axis in spatial]) + np.array(edge) * step
 
 
 def _is_number(text: str) -> bool:

@@ -11,7 +11,7 @@ from napari_ssl_seg.errors import VolumeError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
 HEADER_LIMIT = 2**20
 """Bytes; a text header longer than this is not one."""
@@ -23,12 +23,12 @@ class TextHeader:
 
     Attributes
     ----------
-    image_io
-        SimpleITK's name for the reader.
     format
         "nrrd" or "metaimage".
     sizes
-        Lengths of the spatial axes and of a fourth one, as SimpleITK will give them: two to four.
+        Lengths of the spatial axes and of a fourth one: two to four.
+    affine
+        (4, 4), index -> LPS+ in the header's own unit of length.
     components
         Values in each voxel that count as channels (a list axis of NRRD's); 1 otherwise.
     component_axis
@@ -47,9 +47,9 @@ class TextHeader:
         What is odd.
     """
 
-    image_io: str
     format: str
     sizes: tuple[int, ...]
+    affine: np.ndarray
     components: int
     dtype: np.dtype
     encoding: str
@@ -111,6 +111,17 @@ def numbers(path: Path, name: str, text: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise VolumeError(f"{path}: its header's {name} is not finite ({text}); correct its header")
     return values
+
+
+def lps_affine(spacing: Any, origin: Any, direction: Any) -> np.ndarray:
+    """(4, 4) index -> LPS+ of two to four dimensions, from what SimpleITK calls so; a missing third axis is 1 mm of z."""
+    count = len(spacing)
+    used = min(count, 3)
+    affine = np.eye(4)
+    matrix = np.array(direction, dtype=float).reshape(count, count)[:used, :used]
+    affine[:used, :used] = matrix * np.array(spacing[:used], dtype=float)
+    affine[:used, 3] = origin[:used]
+    return affine
 
 
 def data_file(path: Path, name: str) -> Path:
