@@ -131,7 +131,7 @@ def other_reader(entry: BadFile, path: Path, right: np.ndarray | None) -> Outcom
 
     if entry.kind == "manifest":
         with Study.create(path.parent / "study", images=path.parent, on_problem="raise") as made:
-            return {"right": [case.images[0].name for case in made.cases()][0] == "good.nii.gz"}
+            return {"right": next(case.images[0].name for case in made.cases()) == "good.nii.gz"}
     if entry.kind == "targets":
         return {
             "right": [(item.name, item.values) for item in parse_targets([str(path)])]
@@ -250,7 +250,7 @@ def main(door: str, folder: Path) -> None:
         if command is None:
             found["second"] = measured(lambda: second(entry, path, right), base)  # noqa: B023
         elif entry.verdict == "refuse" and (words := command(entry, path)):
-            found["second"] = measured(lambda: by_command(words), base)  # noqa: B023
+            found["second"] = measured(lambda: by_command(words), base)
     (folder / f"{door}.json").write_text(json.dumps(outcomes, indent=1))
 
 
