@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui import workers
+from napari_ssl_seg.gui.label_efficiency import EfficiencyCurve
 from napari_ssl_seg.gui.label_prompts import PromptTool, prompts_problem
 from napari_ssl_seg.gui.label_proposal import ProposalLayer
 from napari_ssl_seg.gui.label_rounds import fetch_proposal
@@ -34,6 +35,7 @@ class LabelActions:
         self.proposing = Proposing(tab.labelling, self._write)
         self.prompt = PromptTool(tab._viewer, self._bench, tab.labelling, tab.layer, tab)
         self.proposal_layer = ProposalLayer(tab._viewer, self._bench, tab.labelling, tab.layer, self.proposing)
+        self.efficiency = EfficiencyCurve(self._bench, tab.strip, tab)
         self._wanted: tuple[str, int | None, str | None] | None = None
         self._filling: workers.Task | None = None
 
@@ -70,7 +72,7 @@ class LabelActions:
         page.next.strategy.edited.connect(self._strategy_chosen)
         tab.rounds.busy.connect(page.next.show_busy)
         tab.rounds.suggested.connect(self.go)
-        tab.rounds.noted.connect(self.show_efficiency)
+        tab.rounds.noted.connect(self.efficiency.show)
         page.files.follow(self._bench, hand)
         page.files.restored.connect(tab.read_again)
         page.next.show_next(tab.following)
@@ -288,7 +290,7 @@ class LabelActions:
         if study is not None:
             problem = prompts_problem(study)
             self._tab.page.tools.allow_prompts(not problem, problem)
-        self._tab.strip.show_efficiency([])
+        self.efficiency.clear()
         self._tab.strip.effort.show_effort([])
         self.offer_runs()
 
@@ -296,18 +298,6 @@ class LabelActions:
         """Runs whose embeddings make regions."""
         runs = [(run.record.title or run.id, run.id) for run in self._bench.runs if run.weights_path.is_file()]
         self._tab.page.tools.set_runs(runs[-8:])
-
-    def show_efficiency(self) -> None:
-        """Read the curve of label efficiency (in a worker) and show it."""
-        study = self._bench.study
-        if study is not None:
-            workers.run(
-                next_.efficiency_points,
-                study,
-                on_result=lambda found: self._tab.strip.show_efficiency(*found),
-                on_error=lambda _error: None,
-                owner=self._tab,
-            )
 
 
 def _fill_between(labels: Any, known: list[int], spacing: tuple[float, ...], case_id: str) -> Proposal:

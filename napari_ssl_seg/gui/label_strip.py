@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QStackedWidget,
     QTabBar,
+    QToolButton,
     QToolTip,
     QTreeWidget,
     QTreeWidgetItem,
@@ -26,6 +27,7 @@ from qtpy.QtWidgets import (
 from napari_ssl_seg.gui.curves import CurvePlot, PlotLine
 from napari_ssl_seg.gui.style import mark
 from napari_ssl_seg.workbench.labelling_effort import effort_line
+from napari_ssl_seg.workbench.labelling_next import Efficiency
 from napari_ssl_seg.workbench.labelling_states import FLAGGED, LOOKS, UNLABELLED, legend_counts, stretches
 from napari_ssl_seg.workbench.words import duration
 
@@ -212,14 +214,35 @@ class LabelStrip(QWidget):
         super().__init__(parent)
         self.band, self.legend = StateBand(), StateLegend()
         self.plot = CurvePlot(
-            x_label="labelled slices",
             y_range=(0.0, 1.0),
             empty_text="Label slices, train, and check some slices of validation scans: then the curve of this study is here.",
         )
+        self._efficiency = Efficiency()
+        self.minutes, self.chance = QToolButton(), QPushButton("Chance")
+        self.minutes.setText("by minutes")
+        self.minutes.setCheckable(True)
+        self.minutes.setToolTip("Against minutes spent on labelling, instead of slices")
+        mark(self.minutes, "switch")
+        self.minutes.toggled.connect(lambda _on: self.show_efficiency(self._efficiency))
+        self.chance.setToolTip(
+            "Simulate what random choice would have reached: short trainings on random slices of those that are labelled."
+            " It takes minutes, and flatters chance, which draws from slices that were suggested"
+        )
+        mark(self.chance, "quiet")
+        curve_head = QWidget()
+        curve_row = QHBoxLayout(curve_head)
+        curve_row.setContentsMargins(0, 0, 0, 0)
+        curve_row.addWidget(self.plot.head, 1)
+        curve_row.addWidget(self.minutes)
+        curve_row.addWidget(self.chance)
         self.effort = EffortPage()
         self.tabs, heads, self.pages = QTabBar(), QStackedWidget(), QStackedWidget()
-        for name, page in (("Label efficiency", self.plot), ("Effort", self.effort)):
-            heads.addWidget(page.head)
+        pages: list[tuple[str, QWidget, QWidget]] = [
+            ("Label efficiency", self.plot, curve_head),
+            ("Effort", self.effort, self.effort.head),
+        ]
+        for name, page, head in pages:
+            heads.addWidget(head)
             self.pages.addWidget(page)
             self.tabs.addTab(name)
         self.tabs.setDrawBase(False)
@@ -241,16 +264,22 @@ class LabelStrip(QWidget):
         self.band.show_states(states, here)
         self.legend.show_counts(states)
 
-    def show_efficiency(
-        self, points: Sequence[tuple[float, float]], random: Sequence[tuple[float, float]] = ()
-    ) -> None:
-        """Dice on checked validation slices against labelled slices; ``random``: what random choice needs, if known."""
+    def show_efficiency(self, found: Efficiency) -> None:
+        """Dice on the labelled slices of validation scans, against labelled slices or minutes."""
+        self._efficiency = found
+        by_minutes = self.minutes.isChecked()
+        self.minutes.setEnabled(any(minutes is not None for _, minutes, _ in found.points))
         lines = []
-        for name, color, line in (("this study", MEASURED, points), ("random choice", RANDOM, random)):
-            if len(line):
+        chance = [] if by_minutes else list(found.chance)
+        for name, color, line in (
+            ("this study", MEASURED, found.line(minutes=by_minutes)),
+            ("random choice", RANDOM, chance),
+        ):
+            if line:
                 x, y = np.array(line, float).T
                 lines.append(PlotLine(name, color, x, y, dashed=name != "this study"))
-        self.plot.set_title("Dice on checked validation slices" if lines else "")
+        against = "minutes spent" if by_minutes else "labelled slices"
+        self.plot.set_title(f"Dice on checked validation slices against {against}" if lines else "")
         self.plot.set_lines(lines, now=True)
 
     def changeEvent(self, event: QEvent | None) -> None:

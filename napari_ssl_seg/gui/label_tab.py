@@ -168,7 +168,7 @@ class LabelTab(QWidget):
             self._workbench.say(opened.store.restored)
         self._show_writable()
         self.effort.show()
-        self.actions.show_efficiency()
+        self.actions.efficiency.show()
         self._read_case()
 
     def _listen(self) -> None:

@@ -139,9 +139,34 @@ def skip_for_now(study: Study, suggestion: Suggestion) -> None:
     skip(study, suggestion.case_id, suggestion.slice_index)
 
 
-def efficiency_points(study: Study) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Points (labelled slices, Dice) of this study, and of random choice where it can be said."""
-    from napari_ssl_seg.suggestion import efficiency
+@dataclass(frozen=True)
+class Efficiency:
+    """The curve of a study."""
 
-    points = [(float(point.slices), float(point.dice)) for point in efficiency(study) if point.dice == point.dice]
-    return points, []
+    points: tuple[tuple[float, float | None, float], ...] = ()
+    """Labelled slices, minutes spent by then (None: not logged), Dice."""
+    chance: tuple[tuple[float, float], ...] = ()
+    """Slices, and the Dice that as many random ones reached, in the mean of the repeats."""
+
+    def line(self, *, minutes: bool) -> list[tuple[float, float]]:
+        """Points (x, Dice), x ascending."""
+        places = [(p[1] if minutes else p[0], p[2]) for p in self.points]
+        return sorted((float(x), dice) for x, dice in places if x is not None)
+
+
+def efficiency_points(study: Study) -> Efficiency:
+    """What was reached after each round, and what chance reached where that was simulated; a look at each run."""
+    from napari_ssl_seg.suggestion import efficiency, kept_baseline
+
+    points = tuple((float(p.slices), p.minutes, float(p.dice)) for p in efficiency(study))
+    drawn: dict[int, list[float]] = {}
+    for point in kept_baseline(study):
+        drawn.setdefault(point.slices, []).append(point.dice)
+    return Efficiency(points, tuple((float(n), sum(dice) / len(dice)) for n, dice in sorted(drawn.items())))
+
+
+def simulate_chance(study: Study) -> Generator[Event, None, Any]:
+    """Train on random slices of those that are labelled (a generator for a worker); what is found is kept in the study."""
+    from napari_ssl_seg.suggestion import random_baseline
+
+    return (yield from random_baseline(study, iterations=ITERATIONS))

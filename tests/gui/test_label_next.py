@@ -14,10 +14,11 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_ssl_seg.annotation import Proposal, SliceState, open_labels
+from napari_ssl_seg.gui import label_actions
 from napari_ssl_seg.gui.dock import TRAIN
 from napari_ssl_seg.suggestion import Suggestion, skipped
 from napari_ssl_seg.workbench import labelling_next
-from napari_ssl_seg.workbench.labelling_next import Plan
+from napari_ssl_seg.workbench.labelling_next import Efficiency, Plan
 from tests.gui import fake_training
 from tests.gui.label_mouse import SHIFT, Hand
 
@@ -95,7 +96,8 @@ def test_a_round_trains_in_the_queue_and_suggests(
     )
     noted: list[str] = []
     monkeypatch.setattr(labelling_next, "after_training", lambda _study, run: noted.append(run.id))
-    monkeypatch.setattr(labelling_next, "efficiency_points", lambda _study: ([(2.0, 0.5), (4.0, 0.7)], []))
+    curve = Efficiency(((2.0, None, 0.5), (4.0, 3.0, 0.7)), ((2.0, 0.4), (4.0, 0.5)))
+    monkeypatch.setattr(labelling_next, "efficiency_points", lambda _study: curve)
     tab = labelling_tab(shown, CASE)
     tab.page.next.after.setValue(2)
     tab.actions.check()
@@ -106,8 +108,75 @@ def test_a_round_trains_in_the_queue_and_suggests(
     assert not tab.page.next.round.isEnabled()
     settle(lambda: not tab.rounds.going and tab.following.first is not None)
     assert noted and [run.id for run in shown.tab(TRAIN).queue.runs] == noted
-    settle(lambda: len(tab.strip.plot.lines) == 1)
-    assert list(tab.strip.plot.lines[0].x) == [2.0, 4.0]
+    settle(lambda: len(tab.strip.plot.lines) == 2)
+    assert list(tab.strip.plot.lines[0].x) == [2.0, 4.0] and tab.strip.plot.lines[1].name == "random choice"
+    tab.strip.minutes.click()
+    assert [list(line.x) for line in tab.strip.plot.lines] == [[3.0]]
+
+
+class FakeSession:
+    """Segment Anything, as far as the window is concerned: a square around the last point inside, or the box."""
+
+    def __init__(self) -> None:
+        self.encoded: set[Any] = set()
+
+    def ready(self, key: Any) -> bool:
+        return key in self.encoded
+
+    def encode(self, key: Any) -> None:
+        self.encoded.add(key)
+
+    def encode_ahead(self, keys: Any, *, stop: Any) -> Any:
+        for key in keys:
+            self.encode(key)
+            yield key
+
+    def mask(self, key: Any, points: Any, box: Any) -> tuple[np.ndarray, np.ndarray]:
+        assert self.ready(key)
+        found = np.zeros((32, 24), bool)
+        if box is not None:
+            y0, x0, y1, x1 = (round(value) for value in box)
+            found[y0:y1, x0:x1] = True
+        for y, x, inside in points:
+            found[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3] = inside
+        return found, np.ones(1)
+
+
+def test_prompts_light_up_and_are_drawn_when_they_are_accepted(
+    labelling_tab: Callable[[SSLDock, str], LabelTab], shown: SSLDock, settle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_ssl_seg.gui import label_prompts
+
+    session = FakeSession()
+    monkeypatch.setattr(label_prompts, "_open_session", lambda _study: session)
+    monkeypatch.setattr(label_actions, "prompts_problem", lambda _study: "")
+    tab = labelling_tab(shown, CASE)
+    shown.workbench.set_slice(5)
+    hand, prompt = Hand(shown.viewer, tab.layer.layer), tab.actions.prompt
+    hand.canvas.setFocus()
+    hand.key(Qt.Key.Key_H)
+    assert prompt.in_hand and tab.page.tools.prompt.isChecked()
+    settle(lambda: {(CASE, z) for z in (3, 4, 5, 6, 7)} <= session.encoded)
+    hand.click((5, 12, 12))
+    settle(lambda: prompt.mask is not None and prompt.mask.sum() == 25)
+    names = [layer.name for layer in shown.viewer.layers]
+    assert f"{CASE} | region" in names and f"{CASE} | prompts" in names
+    assert tab.layer.layer is not None and not tab.layer.layer.data.any(), "nothing is drawn before it is accepted"
+    hand.click((5, 12, 14), SHIFT)
+    settle(lambda: prompt.mask is not None and prompt.mask.sum() == 10)
+    assert [inside for *_, inside in prompt.points] == [True, False]
+    hand.key(Qt.Key.Key_U)
+    assert int(np.count_nonzero(tab.layer.layer.data)) == 10 and prompt.mask is None
+    hand.drag([(5, 20, 4), (5, 24, 8), (5, 28, 14)])
+    settle(lambda: prompt.mask is not None)
+    hand.key(Qt.Key.Key_U)
+    drawn = int(np.count_nonzero(tab.layer.layer.data))
+    assert drawn == 10 + 8 * 10
+    hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert int(np.count_nonzero(tab.layer.layer.data)) == 10
+    hand.key(Qt.Key.Key_W)
+    assert not prompt.in_hand and tab.region.in_hand, "one tool at a time"
+    assert f"{CASE} | prompts" not in [layer.name for layer in shown.viewer.layers]
 
 
 PAINTER = """
