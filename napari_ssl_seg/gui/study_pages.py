@@ -93,7 +93,7 @@ class FilledPage(QWidget):
         selection = self.table.selectionModel()
         assert selection is not None
         selection.currentRowChanged.connect(lambda *_: self._show_step())
-        self.filter_edit.textChanged.connect(self.table.filter.set_text)
+        self.filter_edit.textChanged.connect(self.table.cases.set_text)
         self.filter_edit.returnPressed.connect(self._open_first)
         self.switch_button.clicked.connect(self.new_asked)
         self.problems_button.toggled.connect(self._show_problems)
@@ -176,7 +176,7 @@ class FilledPage(QWidget):
             self._workbench.fail(error)
 
     def _open_first(self) -> None:
-        if self.table.filter.rowCount():
+        if self.table.cases.rowCount():
             self.table.selectRow(0)
             self.open_case(self.table.selected_case())
 

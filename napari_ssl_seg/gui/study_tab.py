@@ -28,11 +28,11 @@ from napari_ssl_seg.workbench.open_layers import arrays_from_layers, study_from_
 from napari_ssl_seg.workbench.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
 
-    from napari_ssl_seg.study import Study
+    from napari_ssl_seg.study import Case, Study
     from napari_ssl_seg.workbench import Workbench
     from napari_ssl_seg.workbench.importing import ImportPlan
 
@@ -120,7 +120,7 @@ class StudyTab(QWidget):
 
     def open_study(self, folder: str | Path) -> None:
         """Open a study in a worker."""
-        self._start(f"Opening {Path(folder).name} …", load_study, folder)
+        self._start(f"Opening {Path(folder).name} …", load_study, folder, on_result=lambda opened: self._made(*opened))
 
     def create_study(self, plan: ImportPlan) -> None:
         """Make the study in a worker, with progress and Cancel."""
@@ -176,12 +176,12 @@ class StudyTab(QWidget):
         if self._job is not None:
             self.busy.show_progress(self._job.done, self._job.total, self._job.what)
 
-    def _made(self, study: Study | None) -> None:
+    def _made(self, study: Study | None, cases: Sequence[Case] | None = None) -> None:
         if study is None:
             self._workbench.say("cancelled: no study was made")
             self._back()
             return
-        self._workbench.set_study(study)
+        self._workbench.set_study(study, cases)
         problems = list(study.problems)
         if problems:
             self._workbench.say(f"{count(len(problems), 'file')} left out: see the list under the table", "warning")

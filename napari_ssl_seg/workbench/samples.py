@@ -61,7 +61,7 @@ class SampleJob(ImportJob):
         from napari_ssl_seg.workbench.state import load_study
 
         if is_study(self.where):
-            return load_study(self.where)
+            return load_study(self.where).study
         try:
             source = self._fetch() if self.sample.download else self._make()
         except Cancelled:

@@ -7,7 +7,7 @@ Signals are emitted in the thread that called: panels call from the main thread,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from psygnal import Signal
 
@@ -83,7 +83,7 @@ class Workbench:
         self._job: JobLine | None = None
         self._job_above = False
         self._slices: dict[str, int] = {}
-        self._cases: list[Case] = []
+        self._cases: dict[str, Case] = {}
         self._guards: list[Callable[[], bool]] = []
 
     # -- study ----------------------------------------------------------------------------------------------------
@@ -93,9 +93,9 @@ class Workbench:
 
     def open_study(self, path: str | os.PathLike[str]) -> Study:
         """Open the study in ``path`` and show it; raises StudyError when there is none."""
-        study = load_study(path)
-        self.set_study(study)
-        return study
+        opened = load_study(path)
+        self.set_study(opened.study, opened.cases)
+        return opened.study
 
     def create_study(self, folder: str | os.PathLike[str], **options: Any) -> Study:
         """Make a study (see `Study.create`) and show it."""
@@ -109,8 +109,10 @@ class Workbench:
         """Ask before another study is shown: where the answer is False, the open one stays."""
         self._guards.append(may_leave)
 
-    def set_study(self, study: Study | None) -> None:
+    def set_study(self, study: Study | None, cases: Iterable[Case] | None = None) -> None:
         """Show a study that was opened or made elsewhere (in a worker), or none.
+
+        ``cases`` are all of its cases where they were read there, too: of 100,000 that takes a second.
 
         Raises
         ------
@@ -120,7 +122,8 @@ class Workbench:
         if self._study is not None and not all(may_leave() for may_leave in self._guards):
             raise StudyError(f"{self._study.name} stays open: save or discard what was painted on in it first")
         self._study = study
-        self._cases = list(study.cases()) if study is not None else []
+        read = cases if cases is not None else study.cases() if study is not None else ()
+        self._cases = {case.id: case for case in read}
         self._slices = {}
         self._shown_runs = ()
         self._set_case(None)
@@ -137,12 +140,12 @@ class Workbench:
     @property
     def cases(self) -> Sequence[Case]:
         """Every case of the open study, in its order."""
-        return self._cases
+        return list(self._cases.values())
 
     def refresh_cases(self) -> None:
         """Look again at the cases of the study: labels were published."""
         if self._study is not None:
-            self._cases = list(self._study.cases())
+            self._cases = {case.id: case for case in self._study.cases()}
             self.cases_changed.emit()
 
     @property
@@ -161,7 +164,7 @@ class Workbench:
 
     @property
     def case(self) -> Case | None:
-        return next((case for case in self._cases if case.id == self._case_id), None)
+        return self._cases.get(self._case_id) if self._case_id is not None else None
 
     def open_case(self, case_id: str) -> None:
         """Look at a case; the slice is the one that was last looked at there.
@@ -172,13 +175,13 @@ class Workbench:
             When no study is open or it has no such case.
         """
         self.require_study()
-        if all(case.id != case_id for case in self._cases):
+        if case_id not in self._cases:
             raise StudyError(f"{case_id} is not a case of this study; pick one from the table in the tab 1 Study")
         self._set_case(case_id)
 
     def next_case(self, step: int = 1) -> str | None:
         """Open the case ``step`` further down the table (round the end) and return its id."""
-        ids = [case.id for case in self._cases]
+        ids = list(self._cases)
         if not ids:
             return None
         here = ids.index(self._case_id) if self._case_id in ids else (-1 if step > 0 else 0)
@@ -282,11 +285,19 @@ class Workbench:
         self.say(sentence(error), "error")
 
 
-def load_study(path: str | os.PathLike[str]) -> Study:
+class OpenedStudy(NamedTuple):
+    """A study and all of its cases."""
+
+    study: Study
+    cases: list[Case]
+
+
+def load_study(path: str | os.PathLike[str]) -> OpenedStudy:
     """Open a study without showing it: what a worker does before `Workbench.set_study`."""
     from napari_ssl_seg.study import Study
 
-    return Study.open(path)
+    study = Study.open(path)
+    return OpenedStudy(study, study.cases())
 
 
 def sentence(error: BaseException) -> str:

@@ -47,7 +47,7 @@ def test_a_folder_is_asked_about_once_and_becomes_a_study(
     settle(lambda: dock.workbench.study is not None)
     assert tab.pages.currentWidget() is tab.filled
     assert dock.workbench.study.name == "head"
-    assert tab.filled.table.filter.rowCount() == 6
+    assert tab.filled.table.cases.rowCount() == 6
     assert tab.filled.problems.count() == 1 and "torn.nii.gz" in tab.filled.problems.item(0).text()
     assert tab.filled.problems.isVisible() and "1 file left out" in dock.messages.text
 
@@ -112,7 +112,7 @@ def test_a_double_click_opens_image_and_labels_in_place(
 ) -> None:
     dock.workbench.set_study(study)
     table = tab.filled.table
-    index = next(i for i in (table.filter.index(row, CASE) for row in range(6)) if i.data() == "head_002")
+    index = next(i for i in (table.cases.index(row, CASE) for row in range(6)) if i.data() == "head_002")
     table.doubleClicked.emit(index)
     settle(lambda: not dock.case_view.busy and len(dock.viewer.layers) == 2)
     image, labels = dock.viewer.layers
@@ -163,7 +163,7 @@ def test_slider_and_workbench_follow_each_other(dock: SSLDock, study: Study, set
 
 def test_the_filter_takes_words_splits_and_states(dock: SSLDock, tab: StudyTab, study: Study) -> None:
     dock.workbench.set_study(study)
-    rows = tab.filled.table.filter
+    rows = tab.filled.table.cases
 
     def shown(text: str) -> int:
         tab.filled.filter_edit.setText(text)
