@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from napari_ssl_seg.annotation.unsaved import keep_unsaved
 from tests.annotation.store_making import box, own_label, small_study
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 FULL = """
 import resource, sys, numpy as np
@@ -105,8 +107,8 @@ def test_a_full_disk_is_said_once_and_everything_is_saved_when_there_is_room(tmp
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to become another user")
-def test_a_folder_that_may_only_be_read_is_shown_and_says_so(tmp_path: Path, open_to_all: None) -> None:
-    study = small_study(tmp_path)
+def test_a_folder_that_may_only_be_read_is_shown_and_says_so(open_folder: Path) -> None:
+    study = small_study(open_folder)
     with open_labels(study) as store:
         store.put("a", (0, 0, 0), box(7, 1, 2, 2))
     study.close()
@@ -115,8 +117,8 @@ def test_a_folder_that_may_only_be_read_is_shown_and_says_so(tmp_path: Path, ope
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to become another user")
-def test_a_folder_that_turns_read_only_is_said_and_waited_for(tmp_path: Path, open_to_all: None) -> None:
-    study = small_study(tmp_path)
+def test_a_folder_that_turns_read_only_is_said_and_waited_for(open_folder: Path) -> None:
+    study = small_study(open_folder)
     open_labels(study).close()
     for path in [study.folder, *study.folder.rglob("*")]:
         os.chown(path, 65534, 65534)
@@ -124,11 +126,11 @@ def test_a_folder_that_turns_read_only_is_said_and_waited_for(tmp_path: Path, op
 
 
 @pytest.fixture
-def open_to_all(tmp_path: Path) -> None:
-    """The folders above, which pytest keeps to itself, can be entered by the other user."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != folder.parent:
-            folder.chmod(folder.stat().st_mode | 0o055)
+def open_folder() -> Iterator[Path]:
+    """A folder that another user can enter; pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 def test_a_removed_drive_is_said_and_work_goes_on_when_it_is_back(tmp_path: Path) -> None:
