@@ -10,7 +10,7 @@ from qtpy.QtGui import QFont, QFontMetricsF
 
 TEXT_POINTS = 9
 GL_SCALE = 4 / 3
-"""The canvas draws letters so much larger than Qt does at the same size in points (measured)."""
+"""The canvas draws its own letters so much larger than Qt does at the same size in points (measured); ours are as large."""
 LINE_HEIGHT = 1.28
 """In heights of a letter."""
 SEPARATOR, UNIT = "  ", " mm"
@@ -22,13 +22,14 @@ PADDING = 8
 
 
 class Letters:
-    """Sizes, in pixels, of the text that napari draws on the canvas."""
+    """The font of the words on the canvas, and sizes in pixels."""
 
     def __init__(self, dpi: float) -> None:
-        font = QFont("OpenSans")
+        self.font = QFont("OpenSans")
         pixels = TEXT_POINTS / 72 * dpi * GL_SCALE
-        font.setPixelSize(max(1, round(pixels)))
-        self._metrics = QFontMetricsF(font)
+        self.font.setPixelSize(max(1, round(pixels)))
+        self._metrics = QFontMetricsF(self.font)
+        self.ascent = float(self._metrics.ascent())
         self.line = pixels * LINE_HEIGHT
 
     def width(self, text: str) -> float:

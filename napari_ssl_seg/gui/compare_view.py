@@ -176,11 +176,15 @@ class CompareView:
             color = rank_colour(group.cell.rank(index), count, theme["text"], dark)
             if over and not group.cell.is_reference:
                 color = mix(group.cell.color, theme["text"], 0.25)  # the outlines are told by it
+            if self._coloured.get(group.front) != color:
+                self._coloured[group.front] = color
+                if overlay.text == text:
+                    overlay.color = color
+                else:  # painted once
+                    with overlay.events.color.blocked():
+                        overlay.color = color
             if overlay.text != text:
                 overlay.text = text
-            if self._coloured.get(group.front) != color:
-                overlay.color = color
-                self._coloured[group.front] = color
 
     def step_blink(self) -> str | None:
         """Bring the next one to the front, of two where two are chosen; returns its title."""
