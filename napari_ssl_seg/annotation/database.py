@@ -230,6 +230,7 @@ class LabelFile:
         )
         try:
             connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+            connection.execute("PRAGMA fullfsync = ON")  # on macOS a flush ends in the drive's own memory otherwise
             connection.execute("PRAGMA secure_delete = ON")  # deleted effort is gone, and not only out of sight
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:

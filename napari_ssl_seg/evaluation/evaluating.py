@@ -21,6 +21,7 @@ from napari_ssl_seg.evaluation.metrics import (
 )
 from napari_ssl_seg.evaluation.pairs import present_labels, union_maps
 from napari_ssl_seg.evaluation.tables import ScoreRow, ScoreTable
+from napari_ssl_seg.study.drawn import publish_labels
 from napari_ssl_seg.study.targets import read_targets, unions_of
 from napari_ssl_seg.training.events import Event
 
@@ -84,6 +85,7 @@ def evaluate(
         When there is nothing to score, or a prediction does not lie on the grid of its reference.
     """
     names = check_metrics(metrics)
+    publish_labels(study)  # what was drawn until now is what is compared with
     cases = study.cases(split=None if split in (None, "all") else split, labelled=True)
     if not cases:
         raise StudyError(f"{study.folder} has no labelled case in split {split}; choose another split or add labels")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from napari_ssl_seg.study.study import Study
 
 
-def publish_labels(study: Study, case_ids: Sequence[str] | None) -> list[str]:
+def publish_labels(study: Study, case_ids: Sequence[str] | None = None) -> list[str]:
     """Write label files of what was drawn since the last time; the ids of those cases. A glance where there is no store."""
     if not (study.folder / "labels" / "labels.db").exists():
         return []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ssl_seg.errors import RunError
+from napari_ssl_seg.study.drawn import publish_labels
 from napari_ssl_seg.training.budget import check_slices, choose_cases, choose_slices
 from napari_ssl_seg.training.runs import Run, RunRecord
 from napari_ssl_seg.training.settings import FinetuneSettings, PretrainSettings, TrainSettings, make_settings
@@ -99,6 +100,7 @@ def prepare_finetune(
     from napari_ssl_seg.methods.variants import title_of
     from napari_ssl_seg.training.joint_planning import check_network, joint_method, unlabelled_cases
 
+    publish_labels(study)  # what was drawn until now trains
     if not study.classes:
         raise RunError(f"{study.name} has no labels; add some before fine-tuning")
     beside = joint_method(joint, settings)

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from napari_ssl_seg import Study
 from napari_ssl_seg.annotation import SliceState, database, export_labels, open_labels, publish
 from napari_ssl_seg.annotation.publishing import published_file, unpublished
-from napari_ssl_seg.errors import StudyError, VolumeError
+from napari_ssl_seg.errors import StudyError, UserError, VolumeError
 from napari_ssl_seg.volumes import geometry_mismatch, read_header, read_volume
 from tests.annotation.store_making import box, own_label, small_study
 
@@ -88,6 +88,23 @@ def test_all_slices_labelled_counts_as_the_whole_scan_and_a_flag_alone_is_no_lab
         assert publish(study) == ["a"] and study.case("a").labelled_slices is None
         store.set_state("a", range(6), SliceState.UNLABELLED)
         assert publish(study, ["a"]) == ["a"] and not study.case("a").labelled
+
+
+def test_fine_tuning_and_scores_begin_with_what_was_drawn_until_then(tmp_path: Path) -> None:
+    from napari_ssl_seg import evaluate
+    from napari_ssl_seg.training.planning import prepare_finetune
+
+    study = small_study(tmp_path, split=(100, 0, 0))
+    with open_labels(study) as store:
+        store.put("a", (1, 0, 0), box(3, 2, 6, 6))
+        store.set_state("a", [1, 2], SliceState.CHECKED)
+        run = prepare_finetune(study, dims=2)
+        assert sorted(run.record.cases["train"]) == ["a", "b"] and run.record.slices == {"a": [1, 2]}
+        assert run.record.classes == {2: "class 2", 3: "class 3"}
+        store.put("a", (4, 0, 0), box(5, 1, 2, 2))
+        with pytest.raises(UserError):  # there is no prediction to score yet
+            list(evaluate(study, [run], split="train"))
+        assert unpublished(study) == []
 
 
 def test_a_published_file_that_was_removed_is_written_again_as_it_was(tmp_path: Path) -> None:
