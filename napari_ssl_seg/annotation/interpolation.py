@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
 
+MARGIN = 6
+"""Pixels around an object in which its distances are looked at."""
+
+
 def fill_between(
     labels: np.ndarray,
     known_slices: Iterable[int],
@@ -83,12 +87,16 @@ def _between(
     numbers = np.array(chosen, np.uint16)
     for step in range(1, steps):
         share = step / steps
-        scores = np.stack([shape.at(share) for shape in shapes])
-        best = scores.argmax(axis=0)
-        inside = scores.max(axis=0) > 0
+        best, which = np.full(a.shape, -np.inf), np.zeros(a.shape, np.intp)
+        for number, shape in enumerate(shapes):
+            score = shape.at(share)
+            which[score > best] = number
+            np.maximum(best, score, out=best)
+        inside = best > 0
         if union is not None:  # between two classes that touch neither may be positive: the nearer one has it
-            inside |= (union.at(share) > 0) & (scores.max(axis=0) > -union.at(share))
-        made[step - 1][box] = np.where(inside, numbers[best], 0)
+            whole = union.at(share)
+            inside |= (whole > 0) & (best > -whole)
+        made[step - 1][box] = np.where(inside, numbers[which], 0)
     return made
 
 
@@ -96,17 +104,26 @@ class _Class:
     """One class in two slices, and anywhere between them."""
 
     def __init__(self, a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...], farthest: float = FARTHEST) -> None:
+        self.size = a.shape
         self.objects = [_Object(one, other, spacing) for one, other in matched_parts(a, b, spacing, farthest)]
 
     def at(self, share: float) -> np.ndarray:
-        """Signed distance (y, x) in mm, positive inside; ``share`` of the way from the first slice to the second."""
-        return np.max([thing.at(share) for thing in self.objects], axis=0)
+        """Signed distance (y, x) in mm, positive inside; ``share`` of the way from the first slice to the second.
+
+        Far from the class it is minus infinity.
+        """
+        found = np.full(self.size, -np.inf)
+        for thing in self.objects:
+            np.maximum(found[thing.box], thing.at(share), out=found[thing.box])
+        return found
 
 
 class _Object:
-    """One object of a class."""
+    """One object of a class, in the box around both its ends."""
 
     def __init__(self, a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> None:
+        self.box = _box(a | b)
+        a, b = a[self.box], b[self.box]
         self.ends = _distances(a, b, spacing)
         self.shift = _centre(b) - _centre(a) if a.any() and b.any() else np.zeros(2)
 
@@ -128,14 +145,18 @@ def _distances(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tupl
 
 
 def _signed(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """Distance to the outline, which lies half a pixel outside the outermost centres; positive inside."""
+    """Distance to the outline, which lies half a pixel outside the outermost centres; positive inside.
+
+    Where the slice ends there is no outline: an object that is cut off there goes on.
+    """
     from scipy.ndimage import distance_transform_edt
 
-    padded = np.pad(mask, 1)
+    if mask.all():
+        return np.full(mask.shape, float(np.hypot(*(np.array(mask.shape) * spacing))))
     half = min(spacing) / 2
-    inside = distance_transform_edt(padded, sampling=spacing)
-    outside = distance_transform_edt(~padded, sampling=spacing)
-    return np.where(padded, inside - half, half - outside)[1:-1, 1:-1]
+    inside = distance_transform_edt(mask, sampling=spacing)
+    outside = distance_transform_edt(~mask, sampling=spacing)
+    return np.where(mask, inside - half, half - outside)
 
 
 def _centre(mask: np.ndarray) -> np.ndarray:
@@ -152,6 +173,6 @@ def _box(mask: np.ndarray) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     height, width = mask.shape
     return (
-        slice(max(0, int(rows[0]) - 2), min(height, int(rows[-1]) + 3)),
-        slice(max(0, int(columns[0]) - 2), min(width, int(columns[-1]) + 3)),
+        slice(max(0, int(rows[0]) - MARGIN), min(height, int(rows[-1]) + 1 + MARGIN)),
+        slice(max(0, int(columns[0]) - MARGIN), min(width, int(columns[-1]) + 1 + MARGIN)),
     )

@@ -75,16 +75,16 @@ def apply_region(
 
 def paintable(current: np.ndarray, wanted: np.ndarray, protected: Collection[int], overwrite: bool) -> np.ndarray:
     """Where a label other than 0 may be put: bool, of the shape of ``current``."""
-    allowed = (wanted != 0) & ~_among(wanted, protected)
+    allowed = (wanted != 0) & ~among(wanted, protected)
     if not overwrite:
         return allowed & (current == 0)
-    return allowed & ~_among(current, protected)
+    return allowed & ~among(current, protected)
 
 
 def erasable(current: np.ndarray, values: Collection[int] | None, protected: Collection[int]) -> np.ndarray:
     """Where a label of these classes (None: of any) may become 0: bool."""
-    chosen = current != 0 if values is None else (current != 0) & _among(current, values)
-    return chosen & ~_among(current, protected)
+    chosen = current != 0 if values is None else (current != 0) & among(current, values)
+    return chosen & ~among(current, protected)
 
 
 def shrink(start: tuple[int, ...], values: np.ndarray, changed: np.ndarray) -> Box:
@@ -133,7 +133,7 @@ def check_fits(value: int, dtype: np.dtype) -> None:
         raise ValueError(f"a class of value {value} does not fit into labels of type {dtype}")
 
 
-def _among(labels: np.ndarray, values: Collection[int]) -> np.ndarray:
+def among(labels: np.ndarray, values: Collection[int]) -> np.ndarray:
     """``np.isin`` for the few values that there are, without a sort."""
     found = np.zeros(labels.shape, bool)
     for value in values:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ssl_seg.annotation.painting import Box, check_fits, erasable, paintable, shrink
+from napari_ssl_seg.annotation.painting import Box, among, check_fits, erasable, paintable, shrink
 from napari_ssl_seg.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -88,19 +88,25 @@ def accept(
     boxes: list[Box] = []
     for z in wanted_slices:
         (y0, y1, x0, x1), inside = _within(region, z, labels.shape)
-        current, wanted = labels[z, y0:y1, x0:x1], proposal.labels[z, y0:y1, x0:x1]
-        changed = paintable(current, wanted, protected, overwrite) & (current != wanted)
+        differs = labels[z, y0:y1, x0:x1] != proposal.labels[z, y0:y1, x0:x1]
+        if inside is not None:
+            differs &= inside
+        start, differs = shrink((y0, x0), differs, differs)  # the rules are looked up where they matter only
+        if not differs.size:
+            continue
+        part = (z, slice(start[0], start[0] + differs.shape[0]), slice(start[1], start[1] + differs.shape[1]))
+        current, wanted = labels[part], proposal.labels[part]
+        changed = paintable(current, wanted, protected, overwrite)
         if values is not None:
-            changed &= np.isin(wanted, list(values))
+            changed &= among(wanted, values)
         if overwrite:
             changed |= (wanted == 0) & erasable(current, values, protected)
-        if inside is not None:
-            changed &= inside
+        changed &= differs
         if not changed.any():
             continue
         check_fits(int(wanted[changed].max()), labels.dtype)
         new = np.where(changed, wanted.astype(labels.dtype), current)
-        boxes.append(shrink((z, y0, x0), new[None], changed[None]))
+        boxes.append(shrink((z, *start), new[None], changed[None]))
     return boxes
 
 

@@ -96,9 +96,9 @@ def test_a_class_takes_the_place_of_another_half_way():
 def test_distances_are_in_mm():
     """A flat ellipse in pixels that is a disc in mm stays one."""
     spacing = (4.0, 2.0, 0.5)
-    labels = stack(5, at_0=disc((20, 30), 18, spacing=spacing[1:]), at_4=disc((20, 30), 6, spacing=spacing[1:]))
-    wanted = disc((20, 30), 12, spacing=spacing[1:])
-    assert wanted.any(axis=1).sum() == 13 and wanted.any(axis=0).sum() > 40
+    labels = stack(5, at_0=disc((20, 30), 14, spacing=spacing[1:]), at_4=disc((20, 30), 6, spacing=spacing[1:]))
+    wanted = disc((20, 30), 10, spacing=spacing[1:])
+    assert wanted.any(axis=1).sum() == 11 and wanted.any(axis=0).sum() == 41
     right = dice(fill_between(labels, [0, 4], spacing=spacing).labels[2] > 0, wanted)
     wrong = dice(fill_between(labels, [0, 4], spacing=(4.0, 1.0, 1.0)).labels[2] > 0, wanted)
     assert right > 0.95 and right > wrong + 0.02
@@ -168,3 +168,14 @@ def test_every_fourth_slice_of_real_labels(real_data):
             ours.append(dice(proposal.labels[between] == value, truth))
             copied.append(dice(nearest == value, truth))
     assert np.mean(ours) > 0.86 and np.mean(ours) > np.mean(copied) + 0.07
+
+
+def test_an_object_that_the_slice_cuts_off_goes_on_at_its_edge():
+    first, last = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    first[:, :20], last[:, :40] = True, True
+    proposal = fill_between(stack(5, at_0=first, at_4=last), [0, 4])
+    expected = np.zeros((40, 60), bool)
+    expected[:, :30] = True
+    np.testing.assert_array_equal(proposal.labels[2] > 0, expected)
+    full = np.ones((40, 60), bool)
+    assert fill_between(stack(3, at_0=full, at_2=full), [0, 2]).labels[1].all()

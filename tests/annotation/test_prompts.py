@@ -204,3 +204,30 @@ def test_the_same_slice_is_encoded_once_for_two_threads(sam):
         thread.join(10)
     slow.handle.remove()
     assert slow.calls == 1 and session.ready(1)
+
+
+def test_the_slices_of_a_study(sam, tmp_path):
+    import nibabel
+    import torch
+
+    from napari_ssl_seg.annotation import open_prompts
+    from napari_ssl_seg.regions import RegionSettings, slice_image
+    from napari_ssl_seg.study import Study
+
+    (tmp_path / "images").mkdir()
+    array = np.stack([slice_of(seed) for seed in range(3)]).astype(np.int16)
+    for number in range(3):
+        image = nibabel.Nifti1Image(array.transpose(2, 1, 0), np.diag([-1.0, -1, 2, 1]))
+        nibabel.save(image, tmp_path / "images" / f"scan_{number}.nii.gz")
+    study = Study.create(tmp_path / "study", images=tmp_path / "images")
+    torch.save(sam.state_dict(), tmp_path / "tiny.pth")
+    session = open_prompts(study, RegionSettings(checkpoint=str(tmp_path / "tiny.pth"), sam_device="cpu"))
+    assert list(session.encode_ahead([("scan_0", 1), ("scan_0", 2)])) == [("scan_0", 1), ("scan_0", 2)]
+    mask, _ = session.mask(("scan_0", 1), POINT)
+    direct = PromptSession(str(tmp_path / "tiny.pth"), device="cpu")
+    direct.encode("same", slice_image(study, "scan_0", 1))
+    np.testing.assert_array_equal(mask, direct.mask("same", POINT)[0])
+    with pytest.raises(UserError, match="slices 0 to 2, not 7"):
+        session.encode(("scan_0", 7))
+    with pytest.raises(UserError, match="is no file"):
+        open_prompts(study, RegionSettings(checkpoint=str(tmp_path / "gone.pth")))
