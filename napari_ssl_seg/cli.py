@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     create.add_argument("--targets", nargs="+", metavar="NAME=VALUES|FILE", help=TARGETS_HELP)
+    create.add_argument(
+        "--lesions", nargs="+", type=int, metavar="LABEL", help="classes of lesions, which evaluate then counts, too"
+    )
 
     info = verb("info", "studies:info", "What a study holds.")
     info.add_argument("study")
@@ -171,6 +174,14 @@ def _parser() -> argparse.ArgumentParser:
     repeat.add_argument("study", metavar="STUDY|RUN", help="the study, or the folder of the run")
     repeat.add_argument("run", nargs="?", help="where a study was named")
 
+    job = verb("job", "training:job", "Run a training from a file that the tab Train wrote; run again, it goes on.")
+    job.add_argument("file")
+    job.add_argument("--slurm", action="store_true", help="write a SLURM script beside it instead, and submit nothing")
+    job.add_argument("--gpus", type=int, default=1, help="of each machine, for --slurm [%(default)s]")
+    job.add_argument("--nodes", type=int, default=1, help="for --slurm [%(default)s]")
+    job.add_argument("--hours", type=float, default=24.0, help="for --slurm [%(default)s]")
+    job.add_argument("--partition", help="for --slurm")
+
     stop = verb("stop", "training:stop", "Ask a run, wherever it goes on, to save and stop.")
     stop.add_argument("study")
     stop.add_argument("run")
@@ -202,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=int,
         metavar="LABEL",
-        help="labels whose connected parts are lesions: count those, too",
+        help="labels whose connected parts are lesions: count those, too; by default those that the study marks",
     )
     evaluate.add_argument(
         "--resample",

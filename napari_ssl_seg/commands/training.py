@@ -1,4 +1,4 @@
-"""Verbs: pretrain, finetune, resume, repeat, stop, runs."""
+"""Verbs: pretrain, finetune, resume, repeat, job, stop, runs."""
 
 from __future__ import annotations
 
@@ -74,6 +74,17 @@ def repeat(study: str, run: str | None) -> dict[str, Any]:
     outcome = compare_weights(first, again)
     result |= {"same_weights": outcome.same, "largest_difference": None if outcome.same else outcome.largest}
     return result | {"verdict": _verdict(outcome, differences)}
+
+
+def job(file: str, slurm: bool, **where: Any) -> dict[str, Any]:
+    """Run a job file, or write the script with which a cluster does."""
+
+    from napari_ssl_seg.training.jobs import run_job, write_slurm_script
+
+    if not slurm:
+        return _finish(run_job(file))
+    script = write_slurm_script(file, **where)
+    return {"script": str(script), "submit_with": f"sbatch {script}", "text": script.read_text(encoding="utf-8")}
 
 
 def _verdict(outcome: Outcome, differences: Sequence[str]) -> str:

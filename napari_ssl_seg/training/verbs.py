@@ -63,7 +63,7 @@ def pretrain(
     UserError
         When something asked for does not fit, or the training failed.
     """
-    return (yield from train_run(study, _made_once(study, lambda: prepare_pretrain(study, method, **options))))
+    return (yield from train_run(study, made_once(study, lambda: prepare_pretrain(study, method, **options))))
 
 
 def finetune(
@@ -107,7 +107,7 @@ def finetune(
     UserError
         When something asked for does not fit, or the training failed.
     """
-    return (yield from train_run(study, _made_once(study, lambda: prepare_finetune(study, init, **options))))
+    return (yield from train_run(study, made_once(study, lambda: prepare_finetune(study, init, **options))))
 
 
 def resume(study: Study, run: str | Run, *, iterations: int | None = None) -> Generator[Event, None, Run]:
@@ -193,7 +193,7 @@ def _make_task(study: Study, run: Run, record: RunRecord, settings: TrainSetting
     return FinetuneTask(study, run, record, spec, settings, source)
 
 
-def _made_once(study: Study, make: Callable[[], Run]) -> Run:
+def made_once(study: Study, make: Callable[[], Run]) -> Run:
     """The run that the first process makes; the others open it."""
     ranks = join_ranks()
     if ranks.size == 1:
