@@ -67,7 +67,7 @@ def evaluate(
         raise UserError("evaluate takes either a STUDY or both --pred DIR and --ref DIR")
     if targets and study is not None:
         raise UserError("--targets goes with --pred and --ref; a study has its own")
-    more: dict[str, Any] = {"lesions": tuple(lesions or ()), "resample": resample}
+    more: dict[str, Any] = {"resample": resample, **({} if lesions is None else {"lesions": tuple(lesions)})}
     if study is not None:
         opened = Study.open(study)
         chosen = [opened.run(name) for name in runs] if runs else None

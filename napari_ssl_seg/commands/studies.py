@@ -24,6 +24,7 @@ def create(
     four_d: Literal["channels", "time"],
     sparse_labels: bool,
     targets: list[str] | None = None,
+    lesions: list[int] | None = None,
 ) -> dict[str, Any]:
     """Make a study; what could not be used is listed, the rest is in."""
     from napari_ssl_seg.study import Study
@@ -41,6 +42,8 @@ def create(
         targets=parse_targets(targets),
         progress=_Progress("reading"),
     )
+    for value in lesions or ():
+        made.set_class(value, lesion=True)
     return describe_study(made)
 
 
@@ -109,7 +112,10 @@ def describe_study(study: Study) -> dict[str, Any]:
         "labelled": sum(case.label is not None for case in cases),
         "counts": dict(study.counts()),
         "splits": {name: [case.id for case in cases if case.split == name] for name in ("train", "validation", "test")},
-        "classes": [{"value": item.value, "name": item.name, "color": item.color} for item in study.classes],
+        "classes": [
+            {"value": item.value, "name": item.name, "color": item.color, "lesion": item.lesion}
+            for item in study.classes
+        ],
         "targets": {target.name: list(target.values) for target in study.settings.targets},
         "runs": [run.id for run in study.runs()],
         "problems": [{"file": str(problem.path), "reason": problem.reason} for problem in study.problems],

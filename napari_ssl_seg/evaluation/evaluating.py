@@ -48,7 +48,7 @@ def evaluate(
     metrics: Sequence[str] = tuple(METRICS),
     *,
     tolerance: float = TOLERANCE_MM,
-    lesions: Sequence[int] = (),
+    lesions: Sequence[int] | None = None,
     resample: bool = False,
     folders: Sequence[PredictionFolder] = (),
 ) -> Generator[Event, None, ScoreTable]:
@@ -67,7 +67,8 @@ def evaluate(
     metrics, tolerance
         As for `score`.
     lesions
-        Labels whose connected components are lesions: `LESION_METRICS` are given for them, too (`score_lesions`).
+        Labels whose connected components are lesions: `LESION_METRICS` are given for them, too (`score_lesions`). None:
+        the classes that the study marks as such (`Study.set_class`), where its classes are what is scored.
     resample
         Bring a prediction on another grid to that of its reference (nearest neighbour) and say so in the note, instead of
         refusing it.
@@ -94,6 +95,8 @@ def evaluate(
         chosen[:0] = _with_predictions(study, runs, cases, split)
     classes = {info.value: info.name for info in study.scored}
     unions = unions_of(study.settings.targets) or None
+    if lesions is None:
+        lesions = [] if unions else [info.value for info in study.classes if info.lesion]
     clock = _Clock("evaluate", len(chosen) * len(cases))
     tables = []
     for run in chosen:
@@ -169,7 +172,7 @@ def evaluate_folders(
     targets
         Unions of label values, scored in place of ``labels`` (`study.targets.read_targets`).
     lesions, resample
-        As for `evaluate`.
+        As for `evaluate`; no study says which labels are lesions.
 
     Raises
     ------

@@ -36,6 +36,8 @@ MOST_PICTURED = 8
 """Methods side by side in a picture."""
 FEW_CLASSES = 4
 """Up to this many, charts by class stand side by side."""
+LESIONS_SHOWN = ("lesion_f1", "lesions_missed", "lesions_false")
+"""Tables of the classes whose components are lesions."""
 
 
 def write_study_report(
@@ -214,7 +216,7 @@ def _tiles(table: ScoreTable) -> str:
 
 def _results(table: ScoreTable, baselines: Mapping[str, str], order: Mapping[str, int]) -> str:
     parts = ["<h2>Results</h2>"]
-    for metric in (name for name in FIRST_METRICS if name in table.metrics):
+    for metric in (name for name in (*FIRST_METRICS, *LESIONS_SHOWN) if name in table.metrics):
         parts.append(result_table(table, metric, baselines))
     titles, shown = unique_titles(table), _pictured(table)
     charts = []

@@ -48,8 +48,10 @@ def new_classes(known: Iterable[ClassInfo], values: Iterable[int]) -> list[Class
     return [ClassInfo(value, f"class {value}", class_color(len(taken) + place)) for place, value in enumerate(added)]
 
 
-def change_class(known: Iterable[ClassInfo], value: int, name: str | None, color: str | None) -> ClassInfo:
-    """The class of ``value`` with another name or colour, or a new one.
+def change_class(
+    known: Iterable[ClassInfo], value: int, name: str | None, color: str | None, lesion: bool | None = None
+) -> ClassInfo:
+    """The class of ``value`` with another name, colour or mark as lesions, or a new one.
 
     Raises
     ------
@@ -64,6 +66,7 @@ def change_class(known: Iterable[ClassInfo], value: int, name: str | None, color
         number,
         old.name if name is None else check_name(name, others),
         old.color if color is None else check_color(color),
+        old.lesion if lesion is None else bool(lesion),
     )
 
 

@@ -258,17 +258,29 @@ class Database:
     # -- classes and problems ---------------------------------------------------------------------------------------
     def classes(self) -> list[ClassInfo]:
         with self.reading() as connection:
-            rows = connection.execute("SELECT value, name, color FROM classes ORDER BY value")
-            return [ClassInfo(*row) for row in rows]
+            rows = connection.execute("SELECT value, name, color FROM classes ORDER BY value").fetchall()
+            lesions = _lesions(connection)
+            return [ClassInfo(*row, lesion=row[0] in lesions) for row in rows]
 
     def set_class(self, item: ClassInfo) -> None:
         with self.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO classes VALUES (?, ?, ?)", (item.value, item.name, item.color))
+            if item.lesion != (item.value in _lesions(connection)):
+                # A table of its own, made with the first mark: studies without it are those of every version.
+                connection.execute("CREATE TABLE IF NOT EXISTS lesions (value INTEGER PRIMARY KEY)")
+                how = "INSERT INTO lesions VALUES (?)" if item.lesion else "DELETE FROM lesions WHERE value = ?"
+                connection.execute(how, (item.value,))
 
     def problems(self) -> list[Problem]:
         with self.reading() as connection:
             rows = connection.execute("SELECT path, reason FROM problems ORDER BY number")
             return [Problem(Path(path), reason) for path, reason in rows]
+
+
+def _lesions(connection: sqlite3.Connection) -> set[int]:
+    """Values of the classes that are marked as lesions."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'lesions'").fetchone()
+    return {value for (value,) in connection.execute("SELECT value FROM lesions")} if known else set()
 
 
 def refuse_existing(folder: Path) -> None:

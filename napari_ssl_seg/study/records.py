@@ -80,6 +80,8 @@ class ClassInfo:
     name: str
     color: str
     """``"#rrggbb"``."""
+    lesion: bool = False
+    """Whether its connected components are lesions, which `evaluate` then counts."""
 
 
 @dataclass(frozen=True)

@@ -326,15 +326,17 @@ class Study:
         return self._voxels.label_source(self.allowed(case_id, purpose))
 
     # -- what may change --------------------------------------------------------------------------------------------
-    def set_class(self, value: int, *, name: str | None = None, color: str | None = None) -> ClassInfo:
-        """Rename or recolour a class, or add one that is yet to be drawn.
+    def set_class(
+        self, value: int, *, name: str | None = None, color: str | None = None, lesion: bool | None = None
+    ) -> ClassInfo:
+        """Rename or recolour a class, mark it as one of lesions (or not), or add one that is yet to be drawn.
 
         Raises
         ------
         StudyError
             When the value, the name (empty, or another class's) or the colour (not #rrggbb) cannot be used.
         """
-        new = change_class(self.classes, value, name, color)
+        new = change_class(self.classes, value, name, color, lesion)
         self._database.set_class(new)
         return new
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_ssl_seg.errors import UserError
-from napari_ssl_seg.evaluation import ScoreTable, evaluate_folders, score_lesions
+from napari_ssl_seg.evaluation import ScoreTable, evaluate, evaluate_folders, score_lesions, write_report
+from napari_ssl_seg.study import Study
 from napari_ssl_seg.training.events import drain
-from tests.evaluation.conftest import save
+from tests.evaluation.conftest import add_run, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,3 +105,33 @@ def test_unions_can_be_marked_too(tmp_path: Path) -> None:
     targets = {"lesion": [1, 4]}
     table = drain(evaluate_folders(tmp_path / "pred", tmp_path / "ref", targets=targets, lesions=[1, 4]))
     assert table.rows[0].metrics["lesions_detected"] == 2
+
+
+def test_classes_that_a_study_marks_are_counted_without_being_asked_for(study: Study) -> None:
+    assert not any(info.lesion for info in study.classes)
+    run = add_run(study, "moved", lambda _n, label: np.roll(label, 1, axis=2))
+    plain = drain(evaluate(study, [run]))
+    assert "lesion_f1" not in plain.metrics
+
+    name = study.classes[1].name
+    assert study.set_class(2, lesion=True) == study.classes[1] and study.classes[1].lesion
+    with Study.open(study.folder) as again:
+        assert [info.lesion for info in again.classes] == [False, True] and again.classes[1].name == name
+    study.set_class(2, color="#112233")
+    assert study.classes[1].lesion, "another colour leaves the mark"
+    table = drain(evaluate(study, [run]))
+    rows = {row.label: row for row in table if row.case == table.cases[0]}
+    assert rows[2].metrics["lesions_detected"] == 1 and "lesion_f1" not in rows[1].metrics
+    assert "lesion_f1" not in drain(evaluate(study, [run], lesions=())).metrics, "unless something else is asked for"
+    report = write_report(study.folder / "report.html", study_name="lesions", table=table).read_text(encoding="utf-8")
+    assert "Lesion F1" in report and "Missed lesions" in report
+    study.set_class(2, lesion=False)
+    assert not study.classes[1].lesion
+
+
+def test_a_study_of_an_earlier_version_opens_and_can_be_marked(study: Study) -> None:
+    with closing(sqlite3.connect(study.folder / "study.db")) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        assert tables == {"settings", "cases", "classes", "problems"}, "as they were before there were marks"
+    study.set_class(1, lesion=True)
+    assert [info.lesion for info in study.classes] == [True, False]
