@@ -51,9 +51,10 @@ class ColumnLabel(QLabel):
 
 
 class Card(QFrame):
-    """A frame with a form, a folded part, a hint and its Start."""
+    """A frame with a form, a folded part, a hint and its Start; ``job_asked``: what it would start is wanted as a file."""
 
     start_asked = Signal()
+    job_asked = Signal()
     edited = Signal()
 
     def __init__(self, title: str, button: str, settings: type[TrainSettings], steps: int) -> None:
@@ -97,6 +98,11 @@ class Card(QFrame):
         self.folded_layout = QVBoxLayout(self.folded)
         self.folded_layout.setContentsMargins(0, 0, 0, 0)
         self.folded_layout.addWidget(self.train_form)
+        self.job_button = QPushButton("Save as a job …")
+        self.job_button.setToolTip("A file that the command line or a cluster runs unchanged; nothing is started here")
+        mark(self.job_button, "quiet")
+        self.job_button.clicked.connect(self.job_asked)
+        self.folded_layout.addWidget(self.job_button, 0, Qt.AlignmentFlag.AlignLeft)
         self.hint = QLabel()
         self.hint.setWordWrap(True)
         mark(self.hint, "hint")

@@ -18,6 +18,7 @@ from napari_ssl_seg.gui.budget import refill
 from napari_ssl_seg.gui.closing import ClosingGuard
 from napari_ssl_seg.gui.curves import plot_colors
 from napari_ssl_seg.gui.fields import ChoiceField
+from napari_ssl_seg.gui.job_saving import save_job
 from napari_ssl_seg.gui.live_preview import LivePreview
 from napari_ssl_seg.gui.run_list import RunAction, RunList, RunRow, age_words
 from napari_ssl_seg.gui.run_panel import RunPanel
@@ -128,7 +129,8 @@ class TrainTab(QWidget):
         self.panel.asked.connect(self.act)
         self.pretrain_card.start_asked.connect(self.start_pretraining)
         self.finetune_card.start_asked.connect(self.start_finetuning)
-        for card in (self.pretrain_card, self.finetune_card):
+        for card, kind in ((self.pretrain_card, "pretrain"), (self.finetune_card, "finetune")):
+            card.job_asked.connect(partial(save_job, self._workbench, card, kind, self._device_choice))
             card.edited.connect(self._show_expected)
         self.device.edited.connect(self._show_expected)
         self._active_timer.timeout.connect(lambda: self._poll(folder=False))
@@ -216,7 +218,7 @@ class TrainTab(QWidget):
             return
         if study is None or self._preparing:
             return
-        values["device"] = self.device.value() or "auto"
+        values["device"] = self._device_choice()
         self._preparing = True
         card.button.setEnabled(False)
         words = card.button.text()
@@ -237,6 +239,9 @@ class TrainTab(QWidget):
             on_done=ended,
             owner=self,
         )
+
+    def _device_choice(self) -> str:
+        return self.device.value() or "auto"
 
     def add_run(self, run: Run, *, detached: bool = False) -> None:
         """Queue a prepared run and show it."""

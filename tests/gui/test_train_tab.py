@@ -247,3 +247,23 @@ def test_only_networks_that_the_method_works_on_are_offered(qtbot):
     card.method.set_value("mae")
     assert offered() == {"unetr"}
     assert card.network_values()["network"] == "unetr"
+
+
+def test_what_a_card_would_start_is_saved_as_a_job_and_nothing_starts(tab, tmp_path, monkeypatch):
+    from napari_ssl_seg.gui import job_saving
+    from napari_ssl_seg.training.jobs import read_job
+
+    monkeypatch.setattr(job_saving, "ask_file", lambda card, proposed: None)
+    tab.pretrain_card.job_button.click()
+    assert tab.said == []
+    monkeypatch.setattr(job_saving, "ask_file", lambda card, proposed: tmp_path / proposed.name)
+    tab.pretrain_card.job_button.click()
+    ((level, text),) = tab.said
+    job = read_job(tmp_path / f"{tab.bench.study.name}-pretrain.json")
+    assert level == "info" and "napari-ssl-seg job" in text
+    assert (job.kind, job.study) == ("pretrain", tab.bench.study.folder)
+    assert job.options["method"] == "simmim" and job.options["device"] == "auto"
+    assert job.options["iterations"] == tab.pretrain_card.budget.iterations
+    tab.finetune_card.job_button.click()
+    assert read_job(tmp_path / f"{tab.bench.study.name}-finetune.json").options["init"] == "scratch"
+    assert tab.queue.runs == []
