@@ -6,6 +6,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
+
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui import workers
 from napari_ssl_seg.gui.label_efficiency import EfficiencyCurve
@@ -185,6 +187,8 @@ class LabelActions:
     # -- proposals ------------------------------------------------------------------------------------------------
     def show_proposal(self) -> None:
         """Say what waits."""
+        if not isalive(self._tab):
+            return
         here = self._bench.slice_index
         if self.prompt.mask is not None:
             self._tab.page.proposal.show_words("Accept draws what lights up; refuse forgets it.", here=True)

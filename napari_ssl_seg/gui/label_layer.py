@@ -82,9 +82,9 @@ class LabelLayer(QObject):
         self._labelling.adopt(layer.data)
         layer.n_edit_dimensions = 2
         self._shown = tuple(self._viewer.dims.current_step)
+        self._show_hand()
         for name, call in self._calls().items():
             getattr(layer.events, name).connect(call)
-        self._show_hand()
         self.select()
 
     def _calls(self) -> dict[str, Any]:
@@ -94,8 +94,8 @@ class LabelLayer(QObject):
             "set_data": self._filled,
             "data": self._replaced,
             "mode": self._mode,
-            "selected_label": self._hand_moved,
-            "preserve_labels": self._hand_moved,
+            "selected_label": self._class_taken,
+            "preserve_labels": self._overwrite_changed,
         }
 
     def leave(self) -> None:
@@ -104,11 +104,15 @@ class LabelLayer(QObject):
             return
         for name, call in self._calls().items():
             getattr(self.layer.events, name).disconnect(call)
+        self.settle()
+        self.layer = None
+
+    def settle(self) -> None:
+        """Look in all of the layer for what nobody told of: a script that wrote into its array."""
         self._soon.stop()
         self._late = []
-        shape = self.layer.data.shape
-        self._labelling.look_at(Box((0, 0, 0), shape), self.tool or "paint")
-        self.layer = None
+        if self.layer is not None:
+            self._labelling.look_at(Box((0, 0, 0), self.layer.data.shape), self.tool or "paint")
 
     def remove(self) -> None:
         """Take the layer away, and with it what could be undone in it."""
@@ -231,10 +235,12 @@ class LabelLayer(QObject):
         if layer.preserve_labels == hand.overwrite:
             layer.preserve_labels = not hand.overwrite
 
-    def _hand_moved(self, event: Any = None) -> None:
+    def _class_taken(self, event: Any = None) -> None:
+        if self.layer is not None and isalive(self) and self.layer.selected_label:
+            self._labelling.take(int(self.layer.selected_label))
+
+    def _overwrite_changed(self, event: Any = None) -> None:
         if self.layer is not None and isalive(self):
-            if self.layer.selected_label:
-                self._labelling.take(int(self.layer.selected_label))
             self._labelling.set_overwrite(not self.layer.preserve_labels)
 
     def _mode(self, event: Any = None) -> None:

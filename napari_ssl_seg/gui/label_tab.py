@@ -74,7 +74,7 @@ class LabelTab(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.page)
-        self.closing = LabelsGuard(self, self.labelling, self.finish)
+        self.closing = LabelsGuard(self, self.labelling, self.settle)
         self.strip_dock = StripDock(self, self.strip, "Labelling", viewer, lambda: workbench.study is not None)
         labelling = self.labelling
         self.destroyed.connect(lambda: labelling.close())  # a script's viewer is gone, and the program goes on
@@ -216,8 +216,14 @@ class LabelTab(QWidget):
         words = "not saved" if self._problem else self.labelling.saved_words()
         self._workbench.note(words, "error" if self._problem else "info")
 
+    def settle(self) -> None:
+        """Hand over what was not heard of yet; before the window is left, perhaps."""
+        self.layer.settle()
+        self.labelling.keep_effort()
+
     def finish(self) -> None:
-        """Hand over what was not heard of yet; before the scan, the study or the window is left."""
+        """The scan is left: what was proposed is no more, and the layer is no longer heard."""
+        self.actions.proposing.show(None)
         self.layer.leave()
         self.labelling.keep_effort()
 

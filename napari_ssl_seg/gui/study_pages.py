@@ -98,6 +98,7 @@ class FilledPage(QWidget):
         self.switch_button.clicked.connect(self.new_asked)
         self.problems_button.toggled.connect(self._show_problems)
         workbench.study_changed.connect(self.show_study)
+        workbench.cases_changed.connect(lambda: self.table.set_cases(workbench.cases))
         workbench.case_changed.connect(self._case_changed)
         self.show_study(workbench.study)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ssl_seg.workbench import labelling_states as states_
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -78,6 +80,7 @@ def read_labels(opened: OpenStore, case_id: str) -> LabelledCase:
     highest = max([NARROW, int(labels.max(initial=0)), *(item.value for item in study.classes)])
     labels = np.array(labels, dtype=np.uint8 if highest <= NARROW else np.uint16)
     states = np.array(store.states(case_id), dtype=np.uint8)
+    states[states == states_.PROPOSED] = states_.UNLABELLED  # by a window that was killed: what it proposed is gone
     values = max(2, highest + 1) if highest > NARROW else NARROW + 1
     counts = np.stack([_count(layer, values) for layer in labels])
     geometry = (

@@ -61,6 +61,8 @@ class Proposing:
 
     def show(self, proposal: Proposal | None) -> None:
         """Show another proposal, or none; the one before is refused."""
+        if self._proposal is None and proposal is None:
+            return
         if self._proposal is not None:
             self._unmark(self.slices)
         case = self._labelling.case

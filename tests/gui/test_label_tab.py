@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 
 from napari_ssl_seg.annotation import SliceState, open_labels
 from napari_ssl_seg.errors import UserError
+from napari_ssl_seg.gui import label_closing
 from tests.gui.label_mouse import SHIFT, Hand
 
 if TYPE_CHECKING:
@@ -102,7 +103,13 @@ def test_regions_light_up_and_are_given_and_taken(tab: LabelTab, hand: Hand, sho
     settle(lambda: tab.region.ladder is not None)
     ladder = tab.region.ladder
     assert ladder is not None
-    hand.move((5, 10, 16))
+
+    def lit() -> bool:  # the window may still be laying itself out
+        hand.move((5, 12, 12))
+        hand.move((5, 10, 16))
+        return tab.region.region is not None
+
+    settle(lit)
     region = tab.region.region
     assert region is not None and f"{CASE} | region" in [layer.name for layer in shown.viewer.layers]
     assert shown.viewer.layers.selection.active is tab.layer.layer
@@ -240,6 +247,7 @@ def test_own_labels_come_in_and_scans_are_left_without_loss(
     shown.workbench.open_case(LABELLED_CASE)
     settle(lambda: tab.labelling.case is not None and tab.labelling.case.case_id == LABELLED_CASE and not tab.busy)
     assert np.array_equal(labels(tab), drawn)
+    assert not tab.labelling.overwrite and tab.layer.layer is not None and tab.layer.layer.preserve_labels
     shown.viewer.layers.remove(tab.layer.layer)
     assert tab.labelling.case is None
     shown.show_tab(0)
@@ -281,8 +289,11 @@ def test_a_disk_that_takes_nothing_is_told_and_waited_for(
     settle(lambda: shown.foot.note_label.text() == "not saved")
     assert "full" in shown.messages.text and tab.labelling.pending > 0
     layer.paint((6, 10, 10), 1)
-    monkeypatch.setattr(tab.closing, "ask", lambda: False)
-    assert not tab.labelling.flush(0.2)
+    monkeypatch.setattr(label_closing, "WAIT_SECONDS", 0.2)
+    asked: list[bool] = []
+    monkeypatch.setattr(tab.closing, "ask", lambda: bool(asked.append(True)))
+    assert not tab.window().close() and asked, "closing waits for an answer, and Stay keeps all as it is"
+    layer.paint((7, 10, 10), 1)
     monkeypatch.setattr(type(opened.store), "apply", real)
     assert tab.labelling.flush(10)
     settle(lambda: shown.foot.note_label.text().startswith("saved"))
