@@ -12,6 +12,7 @@ from napari_ssl_seg.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Sequence
+    from pathlib import Path
 
     from napari_ssl_seg.annotation.region_ladder import Region
     from napari_ssl_seg.study import Study
@@ -152,21 +153,14 @@ def proposal_from_prediction(
 
         yield from predict(study, found, cases=[case_id], probabilities=confidence, device=device)
     labels = _read(path, case.shape, case_id)
-    sure = None
-    if confidence:
-        from napari_ssl_seg.volumes import read_volume
-
-        sure = read_volume(extra).array.max(axis=0).astype(np.float16)
+    sure = _confidence(found, extra) if confidence else None
     chosen = range(case.shape[0]) if slices is None else slices
     kept = sorted({int(z) for z in chosen if 0 <= z < case.shape[0]} - set(skip))
     return Proposal(case_id, labels, tuple(kept), f"prediction of {found.id}", sure)
 
 
-def _fresh(run: Run, path: object) -> bool:
+def _fresh(run: Run, path: Path) -> bool:
     """Whether a file is there and not older than the weights that it should come from."""
-    from pathlib import Path
-
-    path = Path(str(path))
     try:
         written = path.stat().st_mtime
     except OSError:
@@ -177,10 +171,21 @@ def _fresh(run: Run, path: object) -> bool:
         return True
 
 
-def _read(path: object, shape: Sequence[int], case_id: str) -> np.ndarray:
+def _confidence(run: Run, path: Path) -> np.ndarray:
+    """(z, y, x) float16: the probability of what is proposed at each voxel, of the likeliest class at most."""
+    from napari_ssl_seg.training.weights import load_answer
     from napari_ssl_seg.volumes import read_volume
 
-    array = np.asarray(read_volume(str(path), role="label").array)
+    likeliest = read_volume(path).array.max(axis=0)
+    if load_answer(run).overlapping:  # no channel for the background: it is proposed where all are below a half
+        likeliest = np.maximum(likeliest, 1 - likeliest)
+    return likeliest.astype(np.float16)
+
+
+def _read(path: Path, shape: Sequence[int], case_id: str) -> np.ndarray:
+    from napari_ssl_seg.volumes import read_volume
+
+    array = np.asarray(read_volume(path, role="label").array)
     if array.shape != tuple(shape):
         raise RunError(f"{path} has the shape {array.shape} and {case_id} {tuple(shape)}; predict that scan again")
     if array.min(initial=0) < 0 or array.max(initial=0) > np.iinfo(np.uint16).max:
