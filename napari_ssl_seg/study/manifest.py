@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "dataset.json"
+LONGEST_NAME = 4096
+"""Letters of a path that any system takes."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _named_cases(folder: Path, content: dict[str, Any]) -> tuple[tuple[FoundCase
                 raise UserError(
                     f"the entry {str(entry)[:80]} names no image; mend it or choose images and labels yourself"
                 )
+            if len(image) > LONGEST_NAME or len(label or "") > LONGEST_NAME:
+                raise UserError(f"an entry names a file with {max(len(image), len(label or ''))} letters; mend it")
             path = inside(folder, image)
             cases.append(
                 FoundCase(volume_stem(path), _channel_files(path), "", inside(folder, label) if label else None)

@@ -97,7 +97,8 @@ def read_header(path: PathLike, *, verify: bool = False) -> VolumeHeader:
     source = _open(_paths(path)[0])
     geometry = source.geometry
     if verify and source.verify is not None:
-        source.verify()
+        with np.errstate(all="ignore"):
+            source.verify()
     return VolumeHeader(
         shape=geometry.shape,
         spacing=geometry.spacing,
@@ -124,6 +125,11 @@ def _paths(path: PathLike | Sequence[PathLike]) -> list[Path]:
 
 def _open(path: Path) -> Source:
     """Judge the header with the reader of its format."""
+    with np.errstate(all="ignore"):  # what is not finite is looked for, and said in words of our own
+        return _judged(path)
+
+
+def _judged(path: Path) -> Source:
     if not path.exists():
         raise VolumeError(f"{path} does not exist; check the name, and that the drive is there")
     extension = volume_extension(path)
@@ -165,9 +171,10 @@ def check_channels(sources: list[Source]) -> None:
 
 def _held(source: Source, role: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """The voxels as they are held, contiguous, and further warnings."""
-    array, notes = source.read()
-    if role == "label":
-        array, more = as_labels(source.path, array)
-        notes = notes + more
+    with np.errstate(all="ignore"):
+        array, notes = source.read()
+        if role == "label":
+            array, more = as_labels(source.path, array)
+            notes = notes + more
     held = source.geometry.from_source(array)
     return np.ascontiguousarray(held), notes

@@ -48,7 +48,8 @@ class Scaling:
         # In double precision, and rounded once: what nibabel gives, rounded to the type.
         out = np.empty(stored.shape, self.dtype, order="F" if stored.flags.f_contiguous else "C")
         for index in range(stored.shape[-1]):
-            out[..., index] = stored[..., index].astype(np.float64) * self.slope + self.intercept
+            with np.errstate(all="ignore"):  # beyond what the type holds is infinite, and counted as not finite
+                out[..., index] = stored[..., index].astype(np.float64) * self.slope + self.intercept
         return out
 
 

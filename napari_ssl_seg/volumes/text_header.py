@@ -99,7 +99,9 @@ def integers(path: Path, name: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split()]
     except ValueError as error:
-        raise VolumeError(f"{path}: its header's {name} is {text!r}, not whole numbers; correct its header") from error
+        raise VolumeError(
+            f"{path}: its header's {name} is {text[:80]!r}, not whole numbers; correct its header"
+        ) from error
 
 
 def numbers(path: Path, name: str, text: str) -> np.ndarray:
@@ -107,9 +109,9 @@ def numbers(path: Path, name: str, text: str) -> np.ndarray:
     try:
         values = np.array([float(part) for part in text.split()])
     except ValueError as error:
-        raise VolumeError(f"{path}: its header's {name} is {text!r}, not numbers; correct its header") from error
+        raise VolumeError(f"{path}: its header's {name} is {text[:80]!r}, not numbers; correct its header") from error
     if not np.isfinite(values).all():
-        raise VolumeError(f"{path}: its header's {name} is not finite ({text}); correct its header")
+        raise VolumeError(f"{path}: its header's {name} is not finite ({text[:80]}); correct its header")
     return values
 
 
