@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from napari_ssl_seg.workbench import Workbench
 
 
-def save_job(workbench: Workbench, card: PretrainCard | FinetuneCard, kind: str, device: Callable[[], str]) -> Path | None:
+def save_job(
+    workbench: Workbench, card: PretrainCard | FinetuneCard, kind: str, device: Callable[[], str]
+) -> Path | None:
     """Ask for a name and write the job; None where there is nothing to write or the user changed their mind."""
     from napari_ssl_seg.training.jobs import write_job
 
