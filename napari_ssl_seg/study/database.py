@@ -262,7 +262,7 @@ class Database:
             lesions = _lesions(connection)
             return [ClassInfo(*row, lesion=row[0] in lesions) for row in rows]
 
-    def set_class(self, item: ClassInfo) -> None:
+    def set_class(self, item: ClassInfo) -> ClassInfo:
         with self.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO classes VALUES (?, ?, ?)", (item.value, item.name, item.color))
             if item.lesion != (item.value in _lesions(connection)):
@@ -270,6 +270,7 @@ class Database:
                 connection.execute("CREATE TABLE IF NOT EXISTS lesions (value INTEGER PRIMARY KEY)")
                 how = "INSERT INTO lesions VALUES (?)" if item.lesion else "DELETE FROM lesions WHERE value = ?"
                 connection.execute(how, (item.value,))
+        return item
 
     def problems(self) -> list[Problem]:
         with self.reading() as connection:

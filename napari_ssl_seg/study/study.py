@@ -336,9 +336,7 @@ class Study:
         StudyError
             When the value, the name (empty, or another class's) or the colour (not #rrggbb) cannot be used.
         """
-        new = change_class(self.classes, value, name, color, lesion)
-        self._database.set_class(new)
-        return new
+        return self._database.set_class(change_class(self.classes, value, name, color, lesion))
 
     def add_label(
         self, case_id: str, path: str | os.PathLike[str], *, slices: Iterable[int] | Literal["found"] | None = "found"
