@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
+    from napari.layers import Labels
 
     from napari_ssl_seg.workbench.compared_case import CaseComparison
     from napari_ssl_seg.workbench.slice_numbers import SliceNumbers
@@ -102,6 +103,27 @@ def rank_colour(rank: int, count: int, text: str, dark: bool) -> str:
     if rank == 1 and count > 1:
         return FIRST_COLORS[0 if dark else 1]
     return LAST_COLORS[0 if dark else 1] if rank and rank == count > 2 else text
+
+
+def outline(labels: Labels, cell: Cell, *, over: bool, outlined: bool, flat: bool) -> None:
+    """In the overlay the reference stays filled, and each method is an outline in its own colour; ``flat``: not in 3D."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    alone = over and not cell.is_reference
+    key = "napari_ssl_seg_colours"
+    contour = 1 if (alone or outlined) and flat else 0
+    if labels.contour != contour:
+        labels.contour = contour
+        labels.opacity = 1.0 if contour else 0.5
+    # Filled again with another case, the layer has the colours of the classes again.
+    in_one_colour = set(labels.colormap.color_dict) <= {None, 0}
+    if alone and not in_one_colour:
+        labels.metadata[key] = labels.colormap
+        labels.colormap = DirectLabelColormap(color_dict={None: cell.color, 0: "transparent"})
+    elif not alone and key in labels.metadata:
+        colours = labels.metadata.pop(key)
+        if in_one_colour:
+            labels.colormap = colours
 
 
 def _none(_index: int) -> int:

@@ -125,6 +125,7 @@ class CompareTab(QWidget):
         self.predicting.ended.connect(lambda: self._request(scores=True))
         viewer.dims.events.current_step.connect(self._step_changed)
         viewer.dims.events.order.connect(self._order_changed)
+        viewer.dims.events.ndisplay.connect(self.view.outline)
         viewer.canvas.events.size.connect(lambda _event: self._resized.start() if isalive(self) else None)  # type: ignore[attr-defined]
         viewer.events.theme.connect(self._theme_changed)  # type: ignore[attr-defined]
 

@@ -23,6 +23,7 @@ from napari_ssl_seg.gui.compare_cells import (
     cells_of,
     distance_colours,
     error_colours,
+    outline,
     rank_colour,
 )
 from napari_ssl_seg.gui.compare_text import cell_text, drop_text
@@ -287,6 +288,12 @@ class CompareView:
                 self._arranged = None
             self._arrange()
 
+    def outline(self, _event: Any = None) -> None:
+        """Outlines or filled labels, as is wanted; of volumes napari draws no outlines."""
+        flat = self._viewer.dims.ndisplay == 2
+        for group in self._layers:
+            outline(group.labels, group.cell, over=self._mode == "overlay", outlined=self._outlined, flat=flat)
+
     def _camera_now(self) -> tuple[Any, ...]:
         camera = self._viewer.scene.camera  # type: ignore[attr-defined]
         return (round(float(camera.zoom), 6), *(round(float(part), 6) for part in camera.center))
@@ -304,7 +311,7 @@ class CompareView:
             _visible(group.image, front or (over and place == 0))
             for layer in group.all[1:]:
                 _visible(layer, (front and layer is group.front) or (over and layer is group.labels))
-            _outline(group.labels, group.cell, over, self._outlined)
+        self.outline()
         height, width = self._viewer.canvas.size  # type: ignore[attr-defined]
         rows, columns = 1, 1
         if side_by_side:
@@ -377,24 +384,3 @@ def _placement(case: CaseComparison) -> dict[str, Any]:
 def _visible(layer: Layer, visible: bool) -> None:
     if layer.visible != visible:
         layer.visible = visible
-
-
-def _outline(labels: Labels, cell: Cell, over: bool, outlined: bool) -> None:
-    """In the overlay the reference stays filled, and each method is an outline in its own colour."""
-    from napari.utils.colormaps import DirectLabelColormap
-
-    alone = over and not cell.is_reference
-    key = "napari_ssl_seg_colours"
-    contour = 1 if alone or outlined else 0
-    if labels.contour != contour:
-        labels.contour = contour
-        labels.opacity = 1.0 if contour else 0.5
-    # Filled again with another case, the layer has the colours of the classes again.
-    in_one_colour = set(labels.colormap.color_dict) <= {None, 0}
-    if alone and not in_one_colour:
-        labels.metadata[key] = labels.colormap
-        labels.colormap = DirectLabelColormap(color_dict={None: cell.color, 0: "transparent"})
-    elif not alone and key in labels.metadata:
-        colours = labels.metadata.pop(key)
-        if in_one_colour:
-            labels.colormap = colours
