@@ -88,12 +88,13 @@ def read_nrrd_header(path: Path) -> TextHeader:
 
 def _fields(path: Path, lines: list[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in lines[1:]:
+    for number, line in enumerate(lines[1:], start=2):
         if line.startswith("#") or ":=" in line:
             continue
         name, colon, value = line.partition(":")
         if not colon:
-            raise VolumeError(f"{path}: its header has the line {line[:60]!r}, which is no field; correct its header")
+            # Not quoted: whatever stands there, a patient's name perhaps, would be in logs and reports.
+            raise VolumeError(f"{path}: line {number} of its header is no field; correct its header")
         name = name.strip().lower()
         fields[{"datafile": "data file", "byteskip": "byte skip", "lineskip": "line skip"}.get(name, name)] = (
             value.strip()

@@ -21,7 +21,8 @@ def _add(name: str, verdict: Verdict, words: str, why: str, make: Callable[[Path
     FILES.append(image(name, verdict, words, why, make))
 
 
-def _element(group: int, number: int, kind: bytes, value: bytes, claimed: int | None = None) -> bytes:
+def element(group: int, number: int, kind: bytes, value: bytes, claimed: int | None = None) -> bytes:
+    """One element, explicit and little endian; ``claimed`` instead of its length."""
     value += b"" if len(value) % 2 == 0 else (b"\0" if kind in (b"UI", b"OB", b"OW") else b" ")
     length = len(value) if claimed is None else claimed
     head = struct.pack("<HH2s", group, number, kind)
@@ -39,24 +40,26 @@ def dicom_bytes(
     extra: bytes = b"",
     claimed: int | None = None,
     frames: bytes = b"7",
+    rows: int = 6,
+    columns: int = 5,
 ) -> bytes:
     """An image of several frames, element by element."""
     short = lambda number: struct.pack("<H", number)  # noqa: E731
     meta = b"".join([
-        _element(2, 1, b"OB", b"\0\1"), _element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3"),
-        _element(2, 3, b"UI", b"1.2.3.4"), _element(2, 0x10, b"UI", syntax), _element(2, 0x12, b"UI", b"1.2.3"),
+        element(2, 1, b"OB", b"\0\1"), element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3"),
+        element(2, 3, b"UI", b"1.2.3.4"), element(2, 0x10, b"UI", syntax), element(2, 0x12, b"UI", b"1.2.3"),
     ])  # fmt: skip
     body = b"".join([
-        _element(8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3"), _element(8, 0x18, b"UI", b"1.2.3.4"),
-        _element(8, 0x60, b"CS", b"OT"), extra,
-        _element(0x20, 0xD, b"UI", b"1.2.3.5"), _element(0x20, 0xE, b"UI", b"1.2.3.6"),
-        _element(0x28, 2, b"US", short(samples)), _element(0x28, 4, b"CS", b"RGB" if samples == 3 else b"MONOCHROME2"),
-        _element(0x28, 8, b"IS", frames), _element(0x28, 0x10, b"US", short(6)), _element(0x28, 0x11, b"US", short(5)),
-        _element(0x28, 0x100, b"US", short(16)), _element(0x28, 0x101, b"US", short(16)),
-        _element(0x28, 0x102, b"US", short(15)), _element(0x28, 0x103, b"US", short(1)),
-        _element(0x7FE0, 0x10, b"OW", pixels, claimed),
+        element(8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.7.3"), element(8, 0x18, b"UI", b"1.2.3.4"),
+        element(8, 0x60, b"CS", b"OT"), extra,
+        element(0x20, 0xD, b"UI", b"1.2.3.5"), element(0x20, 0xE, b"UI", b"1.2.3.6"),
+        element(0x28, 2, b"US", short(samples)), element(0x28, 4, b"CS", b"RGB" if samples == 3 else b"MONOCHROME2"),
+        element(0x28, 8, b"IS", frames), element(0x28, 0x10, b"US", short(rows)), element(0x28, 0x11, b"US", short(columns)),
+        element(0x28, 0x100, b"US", short(16)), element(0x28, 0x101, b"US", short(16)),
+        element(0x28, 0x102, b"US", short(15)), element(0x28, 0x103, b"US", short(1)),
+        element(0x7FE0, 0x10, b"OW", pixels, claimed),
     ])  # fmt: skip
-    group_length = _element(2, 0, b"UL", struct.pack("<I", len(meta)))
+    group_length = element(2, 0, b"UL", struct.pack("<I", len(meta)))
     return bytes(128) + b"DICM" + group_length + meta + body
 
 
@@ -77,7 +80,7 @@ _dicom(
     "refuse",
     "cut short or damaged",
     "an element that claims 4 GB",
-    dicom_bytes(extra=_element(9, 0x10, b"UN", b"x" * 8, 0xFFFFFFF0)),
+    dicom_bytes(extra=element(9, 0x10, b"UN", b"x" * 8, 0xFFFFFFF0)),
 )
 _dicom("dicom_too_few_pixels.dcm", "refuse", "cut short", "a hundred frames are claimed", dicom_bytes(frames=b"100"))
 _dicom(
