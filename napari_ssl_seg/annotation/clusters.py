@@ -10,8 +10,10 @@ from napari_ssl_seg.regions.label_maps import relabel_by_area
 FINEST, COARSEST = 64, 4
 """Clusters of the finest and of the coarsest level."""
 ROUNDS = 12
-SMALLEST = 4
-"""Pixels; a smaller part of the finest level joins the neighbour that is most like it."""
+SMALLEST, SMALLEST_SHARE = 4, 1e-4
+"""Pixels, and share of the slice; a smaller part of the finest level joins the neighbour that is most like it."""
+GROWTH = 3
+"""So many times larger are the smallest parts of the next coarser level."""
 
 
 def nested_clusters(features: np.ndarray, levels: int, *, seed: int = 0) -> list[np.ndarray]:
@@ -36,18 +38,21 @@ def nested_clusters(features: np.ndarray, levels: int, *, seed: int = 0) -> list
     points = (points - points.mean(axis=0)) / (points.std(axis=0) + 1e-6)
     clusters, centres = _k_means(points, FINEST, seed)
     counts = np.bincount(clusters, minlength=len(centres)).astype(np.float64)
-    wanted = np.geomspace(COARSEST, FINEST, levels) if levels > 1 else [FINEST]
+    wanted = np.geomspace(FINEST, COARSEST, levels) if levels > 1 else [FINEST]
     parents = _ward(centres.astype(np.float64), counts, [max(1, round(float(number))) for number in wanted])
-    fine = without_specks(points.T.reshape(-1, *size), connected_parts(clusters.reshape(size) + 1), SMALLEST)
-    # what the specks joined decides which cluster they are in from here on
-    codes = fine.ravel().astype(np.int64) * len(centres) + clusters
-    cluster = (
-        np.bincount(codes, minlength=(int(fine.max(initial=0)) + 1) * len(centres)).reshape(-1, len(centres)).argmax(1)
-    )
-    return [relabel_by_area(connected_parts(parent[cluster[fine]] + 1)) for parent in parents]
+    values, smallest = points.T.reshape(-1, *size), max(SMALLEST, SMALLEST_SHARE * clusters.size)
+    current, made = connected_parts(clusters.reshape(size) + 1), []
+    for parent in parents:
+        # what a region is, is what most of it is: a speck that joined another region goes on with it
+        codes = current.ravel().astype(np.int64) * len(centres) + parent[clusters]
+        table = np.bincount(codes, minlength=(int(current.max()) + 1) * len(centres)).reshape(-1, len(centres))
+        current = without_specks(values, connected_parts(table.argmax(axis=1)[current] + 1), smallest)
+        made.append(current)
+        smallest *= GROWTH
+    return made[::-1]
 
 
-def without_specks(values: np.ndarray, labels: np.ndarray, smallest: int) -> np.ndarray:
+def without_specks(values: np.ndarray, labels: np.ndarray, smallest: float) -> np.ndarray:
     """Regions below a number of pixels merged into the neighbour that is most like them; numbered by area."""
     labels = relabel_by_area(labels)
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -195,6 +196,15 @@ def test_how_sure_it_is(fine_tuned):
     assert made.confidence.shape == made.labels.shape
     assert made.confidence.min() >= 0.3 and made.confidence.max() <= 1
     assert collect(proposal_from_prediction(study, run, "scan_1", confidence=True))[0] == []
+
+
+def test_how_sure_it_is_that_nothing_is_there_where_targets_overlap(fine_tuned, monkeypatch):
+    study, run = fine_tuned
+    plain = drain(proposal_from_prediction(study, run, "scan_1", confidence=True)).confidence
+    monkeypatch.setattr("napari_ssl_seg.training.weights.load_answer", lambda run: SimpleNamespace(overlapping=True))
+    sure = drain(proposal_from_prediction(study, run, "scan_1", confidence=True)).confidence
+    np.testing.assert_allclose(sure, np.maximum(plain, 1 - plain), atol=1e-3)
+    assert sure.min() >= 0.5
 
 
 def test_predictions_older_than_the_weights_are_made_anew(fine_tuned):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_ssl_seg.annotation import RegionLadder, build_ladder
+from napari_ssl_seg.annotation.clusters import nested_clusters
 from napari_ssl_seg.annotation.hierarchy import connected_parts, nested_levels
 from napari_ssl_seg.annotation.ladder_sources import watershed_regions
 from napari_ssl_seg.annotation.region_ladder import ladder_of
@@ -225,6 +226,29 @@ def test_clusters_of_a_runs_features(study, which, request):
     assert np.bincount(made.levels[-1].ravel())[1:].min() >= 4
     again = build_ladder(study, "scan_2", 3, source="embedding", run=run)
     assert again is made
+
+
+@pytest.mark.parametrize("levels", [1, 4, 6])
+def test_clusters_are_nested_and_without_specks(levels):
+    features = np.stack([blobs(seed, (1, 50, 60))[0] for seed in range(5)])
+    made = nested_clusters(features, levels)
+    assert len(made) == levels
+    kept = [level for place, level in enumerate(made) if place == 0 or level.max() > made[place - 1].max()]
+    assert_nested(kept)
+    for step, level in enumerate(reversed(made)):
+        assert np.bincount(level.ravel())[1:].min() >= min(4 * 3**step, level.size // 2)
+        np.testing.assert_array_equal(connected_parts(level).max(), level.max())
+    if levels > 1:
+        assert made[-1].max() > 3 * made[0].max()
+
+
+def test_a_cluster_for_each_of_few_kinds_of_pixels():
+    plane = np.zeros((30, 30))
+    plane[:15, :15], plane[15:, 15:] = 1, 2
+    made = nested_clusters(np.stack([plane, -plane]), 3)
+    for level in made:
+        assert level.max() == 4  # the parts of 0 do not touch
+        assert len(np.unique(level[:15, :15])) == 1
 
 
 def test_windows_of_a_network_of_one_size_cover_the_slice():
