@@ -9,6 +9,7 @@ printed at the end. OUT is ``docs/tutorial`` by default. Without a screen, run i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -58,7 +59,8 @@ class Person:
         reference = self.reference(self.bench.case_id)[z]
         tab.region.take()
         self.wait(lambda: tab.region.ladder is not None)
-        tab.region.level = len(tab.region.ladder.levels) - 1
+        for _ in tab.region.ladder.levels:
+            tab.region.step(1)
         finest = tab.region.ladder.levels[-1]
         for number in np.unique(finest[reference > 0]):
             inside = finest == number
@@ -116,6 +118,7 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("out", type=Path, nargs="?", default=Path(__file__).parent / "tutorial")
     chosen = parser.parse_args()
+    chosen.images, chosen.labels, chosen.out = (p.absolute() for p in (chosen.images, chosen.labels, chosen.out))
     chosen.out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, _window((1280, 800), "dark") as tour:
@@ -144,11 +147,11 @@ def main() -> None:
         person.wait(lambda: tab.labelling.case is not None)
         shot("03-suggested", tab.page.next.reason.text())
         _first_slices(person, shot)
-        _round(person, shot, "05-training", "06-proposal")
         _validation(person)
+        _round(person, shot, "05-training", "06-proposal")
         _accept_some(person, shot)
         _round(person, shot, None, "08-second-round")
-        _export(person, shot, chosen.out)
+        _export(person, shot)
 
 
 def _first_slices(person: Person, shot: Callable[[str, str], None]) -> None:
@@ -214,7 +217,7 @@ def _accept_some(person: Person, shot: Callable[[str, str], None]) -> None:
         person.correct()
 
 
-def _export(person: Person, shot: Callable[[str, str], None], out: Path) -> None:
+def _export(person: Person, shot: Callable[[str, str], None]) -> None:
     """A scan that nobody has drawn on: its proposal, accepted, in a file."""
     from napari_ssl_seg.evaluation import score
 
@@ -226,12 +229,12 @@ def _export(person: Person, shot: Callable[[str, str], None], out: Path) -> None
     tab.actions.case_opened(case.id)
     person.wait(lambda: tab.actions.proposing.proposal is not None)
     tab.actions.accept("all")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{case.id}_labels.nii.gz"
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        path = Path(f"{case.id}_labels.nii.gz")
         tab.page.files.ask_path = lambda _case: path
         tab.page.files.export_button.click()
         person.wait(path.is_file)
-        shot("09-exported", person.tour.dock.messages.text.replace(folder, "..."))
+        shot("09-exported", person.tour.dock.messages.text)
         found = score(
             read_volume(path, role="label").array,
             person.reference(case.id),
@@ -240,7 +243,6 @@ def _export(person: Person, shot: Callable[[str, str], None], out: Path) -> None
             metrics=("dice",),
         )
     print({label: round(values["dice"], 3) for label, values in found.items()}, flush=True)
-    del out
 
 
 if __name__ == "__main__":

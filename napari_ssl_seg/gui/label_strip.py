@@ -215,6 +215,7 @@ class LabelStrip(QWidget):
         self.band, self.legend = StateBand(), StateLegend()
         self.plot = CurvePlot(
             y_range=(0.0, 1.0),
+            whole_x=True,
             empty_text="Label slices, train, and check some slices of validation scans: then the curve of this study is here.",
         )
         self._efficiency = Efficiency()

@@ -165,7 +165,8 @@ class LabelTab(QWidget):
         self.labelling.open(opened)
         self._listen()
         if opened.store.restored:
-            self._workbench.say(opened.store.restored)
+            text = opened.store.restored
+            self._workbench.say(text[:1].upper() + text[1:], "warning")  # it stays until it is put away
         self._show_writable()
         self.effort.show()
         self.actions.efficiency.show()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_ssl_seg.annotation import Proposal, SliceState, open_labels
+from napari_ssl_seg.annotation import Proposal, SliceState
 from napari_ssl_seg.gui import label_actions
 from napari_ssl_seg.gui.dock import TRAIN
 from napari_ssl_seg.suggestion import Suggestion, skipped
@@ -24,7 +24,6 @@ from tests.gui.label_mouse import SHIFT, Hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from napari_ssl_seg.gui.dock import SSLDock
     from napari_ssl_seg.gui.label_tab import LabelTab
@@ -208,7 +207,9 @@ PAINTER = """
 """
 
 
-def test_a_kill_while_painting_loses_less_than_a_second(study: Study, tmp_path: Path) -> None:
+def test_a_kill_while_painting_loses_less_than_a_second(
+    study: Study, labelling_tab: Callable[[SSLDock, str], LabelTab], shown: SSLDock
+) -> None:
     painter = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PAINTER), str(study.folder)],
         stdout=subprocess.PIPE,
@@ -229,9 +230,10 @@ def test_a_kill_while_painting_loses_less_than_a_second(study: Study, tmp_path: 
     painter.wait()
     del rest
     must = max((number for when, number in told if when < killed - 1.0), default=-1)
-    with open_labels(study) as store:
-        assert store.restored, "it is said what was found"
-        drawn = store.labels(CASE).ravel()
+    tab = labelling_tab(shown, CASE)
+    assert "estored" in shown.messages.text, "it is said what was found"
+    assert tab.layer.layer is not None
+    drawn = tab.layer.layer.data.ravel()
     assert must > 0 and drawn[: must + 1].all(), "every stroke older than a second is there"
     last = int(np.flatnonzero(drawn)[-1])
     assert drawn[: last + 1].all(), "and what is there has no holes"

@@ -354,3 +354,18 @@ def test_labels_are_exported_and_an_earlier_state_comes_back(
     assert tab.layer.layer is not None
     tab.layer.layer.undo()
     assert np.array_equal(labels(tab), first) and np.array_equal(stored(study), first)
+
+
+def test_closing_the_window_writes_everything_and_gives_the_labels_free(
+    tab: LabelTab, shown: SSLDock, study: Study, settle: Any
+) -> None:
+    layer = tab.layer.layer
+    assert layer is not None
+    for z in range(10):
+        layer.paint((z, 10, 10 + z), 1)
+    drawn = layer.data.copy()
+    shown.viewer.close()
+    assert np.array_equal(stored(study), drawn)
+    tab.labelling.close()  # what the end of the program, or of the widget, does
+    with open_labels(study) as store:
+        assert store.writable and store.restored is None, "nobody was killed: nothing is to be restored"
