@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from qtpy.compat import isalive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +117,8 @@ def shown(make_napari_viewer: Callable[..., Any]) -> Iterator[SSLDock]:
     widget = SSLDock(viewer)
     viewer.window.add_dock_widget(widget, name="SSL segmentation")
     yield widget
-    widget.close()
+    if isalive(widget):  # a test may have closed the window
+        widget.close()
     _wait_for_workers()
 
 
@@ -137,5 +139,6 @@ def labelling_tab(study: Study, settle: Any) -> Iterator[Callable[[SSLDock, str]
 
     yield open_tab
     for tab in opened:
-        tab.finish()
+        if isalive(tab):
+            tab.finish()
         tab.labelling.close()

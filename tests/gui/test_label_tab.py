@@ -366,6 +366,6 @@ def test_closing_the_window_writes_everything_and_gives_the_labels_free(
     drawn = layer.data.copy()
     shown.viewer.close()
     assert np.array_equal(stored(study), drawn)
-    tab.labelling.close()  # what the end of the program, or of the widget, does
+    settle(lambda: tab.labelling.opened is None)
     with open_labels(study) as store:
         assert store.writable and store.restored is None, "nobody was killed: nothing is to be restored"
