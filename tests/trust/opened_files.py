@@ -1,7 +1,8 @@
 """Which files Python opens while something goes on; run in a process of its own, because the hook stays.
 
 ``python -m tests.trust.opened_files FOLDER`` makes studies with different splits below FOLDER, does everything that may not
-know the test scans, and writes, for each of these, which scans were opened to FOLDER/opened.json.
+know the test scans, and writes, for each of these, which scans were opened to FOLDER/opened.json,
+and what was done on the network to FOLDER/network.json.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +33,12 @@ SMALL: dict[str, dict[str, Any]] = {
 """Settings that make a method small."""
 
 _opened: set[str] = set()
+_sockets: list[str] = []
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname"):
+        _sockets.append(f"{event} {arguments[1:]}")
     if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
         name = os.fsdecode(arguments[0])
         if "scan_" in name and "/scans/" in name:
@@ -118,6 +124,8 @@ def main(folder: Path) -> None:
     with watch.stage("prediction of the test scans", opened):
         drain(training.predict(opened, drain(training.finetune(opened, iterations=1, **TINY)), split="test"))
     (folder / "opened.json").write_text(json.dumps(watch.stages, indent=1))
+    connections = [str(item) for item in psutil.Process().net_connections(kind="inet")]
+    (folder / "network.json").write_text(json.dumps({"calls": _sockets, "connections": connections}))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -15,6 +14,7 @@ from tests.bad_files.dicom_files import dicom_bytes, element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SHAPE = (12, 22, 18)
 IN_DICOM = {

@@ -1,4 +1,7 @@
-"""No scan of the test split is opened by anything that may not know it: counted at the level of files."""
+"""No scan of the test split is opened by anything that may not know it: counted at the level of files.
+
+Nor does any of it listen on a port, connect to one or look up a name.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list
     command = [sys.executable, "-m", "tests.trust.opened_files", str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
+    network = json.loads((folder / "network.json").read_text())
+    assert network == {"calls": [], "connections": []}, "the network was used"
     return json.loads((folder / "opened.json").read_text())
 
 
