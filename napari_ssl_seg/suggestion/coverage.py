@@ -75,7 +75,12 @@ def cluster(points: NDArray[np.float64], count: int, seed: int) -> NDArray[np.in
 
 
 def typical_first(
-    points: NDArray[np.float64], labelled: NDArray[np.bool_], allowed: Callable[[int], bool], count: int, seed: int
+    points: NDArray[np.float64],
+    labelled: NDArray[np.bool_],
+    allowed: Callable[[int], bool],
+    count: int,
+    seed: int,
+    weight: NDArray[np.float64] | None = None,
 ) -> list[tuple[int, int]]:
     """The most typical point of each of the largest clusters that hold nothing labelled; then of the others, and again.
 
@@ -88,6 +93,9 @@ def typical_first(
     allowed
         Called with an index when it is about to be chosen; where it says no, the next typical one of the cluster is.
 
+    weight
+        (N,), what each point counts for in the size of its cluster; None: 1.
+
     Returns
     -------
     list of (index, size)
@@ -95,8 +103,9 @@ def typical_first(
     """
     member = cluster(points, min(int(labelled.sum()) + count, MOST_CLUSTERS), seed)
     numbers, sizes = np.unique(member, return_counts=True)
+    worth = np.bincount(member, weight, minlength=int(numbers[-1]) + 1)[numbers]
     covered = set(np.unique(member[labelled]).tolist())
-    order = [int(numbers[place]) for place in np.argsort(-sizes, kind="stable")]
+    order = [int(numbers[place]) for place in np.argsort(-worth, kind="stable")]
     order = [number for number in order if number not in covered] + [number for number in order if number in covered]
     queues = [
         [int(index) for index in _most_typical(points, member == number) if not labelled[index]] for number in order

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from napari_ssl_seg.training.events import Event
 
 FIRST_SLICES = 10
-"""Labelled slices up to which typical ones come first, and diversity alone counts where there is no fine-tuned run."""
+"""Labelled slices up to which typical ones come first, and diversity alone counts."""
 FIRST_CASES = 3
 """Likewise, of cases."""
+BARREN = 0.3
+"""What a slice counts for whose nearest labelled slice shows no structure: it probably shows none either."""
 UNSURE_SHARE = 0.5
 """Weight of the rank by uncertainty beside the rank by distance, once there are labels and a fine-tuned run."""
 
@@ -33,15 +35,19 @@ UNSURE_SHARE = 0.5
 def diversity(task: Task) -> Generator[Event, None, list[Ranked]]:
     """Typical first while there are few labels, then what is farthest from everything labelled or taken."""
     cloud = yield from place_spots(task.study, task.pool, encoder_run(task.study, task.runs), device=task.device)
-    if len(task.pool.labelled) < (FIRST_SLICES if task.pool.unit == "slice" else FIRST_CASES):
+    if _few(task):
         return _typical(task, cloud)
     return _farthest(task, cloud, None)
 
 
 def mixed(task: Task) -> Generator[Event, None, list[Ranked]]:
-    """Diversity for the first labels; then ranks by distance and by uncertainty together."""
+    """Diversity for the first labels; then ranks by distance and by uncertainty together.
+
+    Before that a run that saw a handful of slices is unsure of the wrong things (hippocampus, 4 slices: half of what it was
+    least sure of showed nothing at all).
+    """
     run = newest_finetuning(task.study, task.runs)
-    if run is None or not task.pool.labelled:
+    if run is None or _few(task):
         return (yield from diversity(task))
     cloud = yield from place_spots(task.study, task.pool, encoder_run(task.study, task.runs), device=task.device)
     readings = yield from read_cases(task.study, run, task.pool, variation=task.variation, device=task.device)
@@ -49,10 +55,15 @@ def mixed(task: Task) -> Generator[Event, None, list[Ranked]]:
     return _farthest(task, cloud, unsure)
 
 
+def _few(task: Task) -> bool:
+    return len(task.pool.labelled) < (FIRST_SLICES if task.pool.unit == "slice" else FIRST_CASES)
+
+
 def _typical(task: Task, cloud: Cloud) -> list[Ranked]:
     gaps, labelled = task.pool.gaps, task.pool.labelled
     rules = [(share, gaps, labelled) for share in (*shares(task.count, len(task.pool.cases)), task.count)]
     rules.append((task.count, dict.fromkeys(gaps, 1), ()))
+    weight = np.where(cloud.resembles_barren(np.arange(len(cloud.spots))), BARREN, 1.0)
     found: dict[int, int] = {}
     for share, apart, beside in rules:
         spread = Spread(apart, share, beside)
@@ -63,7 +74,7 @@ def _typical(task: Task, cloud: Cloud) -> list[Ranked]:
             spread.take(cloud.spots[index])
             return True
 
-        found = dict(typical_first(cloud.points, cloud.labelled, allowed, task.count, task.seed))
+        found = dict(typical_first(cloud.points, cloud.labelled, allowed, task.count, task.seed, weight))
         if len(found) >= min(task.count, len(task.pool.candidates)):
             break
     total, what = len(cloud.spots), "slices" if task.pool.unit == "slice" else "scans"
@@ -76,7 +87,7 @@ def _typical(task: Task, cloud: Cloud) -> list[Ranked]:
 def _farthest(task: Task, cloud: Cloud, unsure: dict[Spot, Ranked] | None) -> list[Ranked]:
     """Greedily the spot with the highest rank by distance, or by distance and uncertainty together.
 
-    Distances are to what is labelled and to what was just taken. They are said in words as multiples of the median
+    Distances are to what is labelled and to what was just taken; where that shows no structure they count less. They are said in words as multiples of the median
     candidate's distance at the start.
     """
     free = np.flatnonzero(~cloud.labelled)
@@ -87,6 +98,7 @@ def _farthest(task: Task, cloud: Cloud, unsure: dict[Spot, Ranked] | None) -> li
     gap = nearest(points, taken_points) if len(taken_points) else np.full(len(points), np.inf)
     if not np.isfinite(gap).all():
         gap = np.linalg.norm(points - points.mean(axis=0), axis=1)
+    worth = np.where(cloud.resembles_barren(free), BARREN, 1.0)
     usual = float(np.median(gap)) or 1.0
     weight = np.zeros(len(free))
     if unsure is not None:
@@ -102,7 +114,7 @@ def _farthest(task: Task, cloud: Cloud, unsure: dict[Spot, Ranked] | None) -> li
             spread.take(item.spot)
         open_ = ~chosen
         while len(found) < task.count and open_.any():
-            scores = np.where(open_, (1 - share) * _ranks(gap) + share * weight, -1.0)
+            scores = np.where(open_, (1 - share) * _ranks(gap * worth) + share * weight, -1.0)
             best = int(scores.argmax())
             spot = cloud.spots[free[best]]
             open_[best] = False

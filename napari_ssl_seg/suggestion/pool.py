@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_SLICES = 5000
 """Slices that are looked at in one call; of a larger study so many, evenly thinned, of scans drawn at random."""
 MOST_VOXELS = {"cpu": 2**25, "gpu": 2**29}
-"""Likewise voxels where a network has to see them: minutes on two cores (512 slices of 256 x 256), and on a GPU."""
+"""Likewise voxels, times the passes of a network over them: two minutes of one core (small 2D U-Net, measured), and more on a GPU."""
 FEWEST = 5
 """Slices of a scan that are looked at, however large it is; rather fewer scans."""
 SPLITS = {"label": "train", "validation": "validation"}

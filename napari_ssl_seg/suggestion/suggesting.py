@@ -85,7 +85,7 @@ def suggest(
 
     study.refresh()
     chosen = None if runs is None else tuple(study.run(run) if isinstance(run, str) else run for run in runs)
-    limit = _limit(study, strategy, chosen, device)
+    limit = _limit(study, strategy, chosen, variation, device)
     pool = make_pool(study, purpose=purpose, unit=unit, skip=skip, seed=seed, limit=limit)
     fresh, passed = _without_skipped(study, pool)
     rank = _strategy(strategy)
@@ -102,8 +102,10 @@ def suggest(
     ]
 
 
-def _limit(study: Study, strategy: str, runs: Sequence[Run] | None, device: str) -> Limit:
+def _limit(study: Study, strategy: str, runs: Sequence[Run] | None, variation: str, device: str) -> Limit:
     """How much a strategy may look at: chance sees everything, networks what they can in minutes."""
+    from napari_ssl_seg.suggestion.variations import plan_passes
+
     if strategy == "random":
         return Limit()
     asked = study.runs() if runs is None else list(runs)
@@ -114,7 +116,8 @@ def _limit(study: Study, strategy: str, runs: Sequence[Run] | None, device: str)
 
     where = "cpu" if pick_device(device).name == "cpu" else "gpu"
     in_3d = strategy != "diversity" and any(run.record.network.get("dims") == 3 for run in tuned[-2:])
-    return Limit(slices=MOST_SLICES, voxels=MOST_VOXELS[where], whole=in_3d)
+    passes = len(plan_passes(variation, flips=False)) if tuned and strategy not in ("diversity", "disagreement") else 1
+    return Limit(slices=MOST_SLICES, voxels=MOST_VOXELS[where] / passes, whole=in_3d)
 
 
 def _without_skipped(study: Study, pool: Pool) -> tuple[Pool, tuple[Spot, ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_ssl_seg.errors import RunError
 from napari_ssl_seg.files import atomic_path
-from napari_ssl_seg.suggestion.coverage import comparable
+from napari_ssl_seg.suggestion.coverage import comparable, distances
 from napari_ssl_seg.suggestion.records import Spot
 from napari_ssl_seg.training.events import Event
 
@@ -36,8 +36,17 @@ class Cloud:
     """The candidates, then what is labelled."""
     points: NDArray[np.float64]
     labelled: NDArray[np.bool_]
+    barren: NDArray[np.bool_]
+    """Those that are labelled and show no structure."""
     source: str | None
     """The run whose encoder was asked."""
+
+    def resembles_barren(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether what is labelled and lies nearest shows no structure, for some of the spots."""
+        taught = np.flatnonzero(self.labelled)
+        if not len(taught):
+            return np.zeros(len(indices), bool)
+        return self.barren[taught[distances(self.points[indices], self.points[taught]).argmin(axis=1)]]
 
 
 def place_spots(study: Study, pool: Pool, run: Run | None, *, device: str = "auto") -> Generator[Event, None, Cloud]:
@@ -55,7 +64,22 @@ def place_spots(study: Study, pool: Pool, run: Run | None, *, device: str = "aut
     spots = tuple(spot for spot in (*pool.candidates, *pool.labelled) if spot in found)
     known = set(pool.labelled)
     points = comparable(np.stack([found[spot] for spot in spots]))
-    return Cloud(spots, points, np.array([spot in known for spot in spots]), run.id if run is not None else None)
+    labelled = np.array([spot in known for spot in spots])
+    barren = _barren(study, pool)
+    empty = np.array([spot in barren for spot in spots])
+    return Cloud(spots, points, labelled, empty, run.id if run is not None else None)
+
+
+def _barren(study: Study, pool: Pool) -> set[Spot]:
+    """Labelled slices that show nothing but background; whole cases always show something to learn."""
+    found: set[Spot] = set()
+    if pool.unit == "case":
+        return found
+    for case_id, slices in pool.taught.items():
+        source = study.label_source(case_id, purpose="show")
+        if source is not None:
+            found |= {Spot(case_id, index) for index in slices if not np.asarray(source[index]).any()}
+    return found
 
 
 def _by_encoder(study: Study, pool: Pool, run: Run, device: str) -> Generator[Event, None, dict[Spot, np.ndarray]]:

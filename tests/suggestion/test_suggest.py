@@ -198,6 +198,15 @@ def test_with_many_labels_diversity_turns_to_what_is_far(study):
     assert all("times as far" in item.reason for item in found)
 
 
+def test_what_looks_like_an_empty_labelled_slice_waits(study):
+    """Slice 0 is empty in every scan, slice 7 shows most: both are labelled in one."""
+    first, *others = study.cases(split="train")
+    study.set_labelled_slices(first.id, [0, 7])
+    order = spots(ask(study, strategy="diversity", count=1000))
+    place = {z: np.mean([order.index((case.id, z)) for case in others]) for z in (0, 7)}
+    assert place[7] < place[0]
+
+
 # -- mistakes, stopping, lightness ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("strategy", ASKING)
 def test_a_strategy_without_its_runs_says_so(study, strategy):
