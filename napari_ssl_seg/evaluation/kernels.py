@@ -11,8 +11,8 @@ import numpy as np
 from napari_ssl_seg.evaluation.compiling import compiled
 from napari_ssl_seg.evaluation.far_kernels import far
 
-BLOCK = 128
-"""Voxels that are looked at together for anything but background."""
+BLOCK = 512
+"""Voxels of a row that are looked at together for anything but background."""
 NOTHING, ONE, SEVERAL = 0, 1, 2
 NOT_FOUND, NO_PARTNER = -1.0, -2.0
 FEW = 16
@@ -70,10 +70,11 @@ def survey(first, second, seen_first, seen_second):
 def _find_edges(labels, z, y, start, stop, flat, edges):
     """Mark those voxels with a label from start to stop of a row that differ from a neighbour by face, or lie at the border.
 
-    Written for the compiler to take many voxels at once; ``edges`` is a block, of which the rest is cleared.
+    Written for the compiler to take many voxels at once; ``edges`` is a block, of which the rest of the last
+    word of eight is cleared.
     """
     planes, rows, columns = labels.shape
-    edges[stop - start :] = 0
+    edges[stop - start : -(-(stop - start) // 8) * 8] = 0
     if y == 0 or y == rows - 1 or (not flat and (z == 0 or z == planes - 1)):
         row = labels[z, y, start:stop]
         for k in range(len(row)):
@@ -138,7 +139,7 @@ def _take(values, edges, words, table, at, surface_map, places, n, surfaces):
 
     ``words`` are the edges eight at a time, most of them 0.
     """
-    for word in range(len(words)):
+    for word in range(-(-len(values) // 8)):
         rest = words[word]
         while rest != 0:
             k = 8 * word + _first_of(rest)
@@ -162,13 +163,13 @@ def _first_of(word):
 def _count_runs(a, b, changes, words, table, counts):
     """Count a part of a row by its runs of equal values: a sum a voxel waits for the last one."""
     changes[0] = 0
-    changes[len(a) :] = 0
+    changes[len(a) : -(-len(a) // 8) * 8] = 0
     behind, before, other_behind, other_before = a[1:], a[:-1], b[1:], b[:-1]
     later = changes[1 : len(a)]
     for k in range(len(later)):
         later[k] = (behind[k] != before[k]) | (other_behind[k] != other_before[k])
     begun = 0
-    for word in range(len(words)):
+    for word in range(-(-len(a) // 8)):
         rest = words[word]
         while rest != 0:
             k = 8 * word + _first_of(rest)
@@ -302,9 +303,9 @@ def measure(
         surface (places as they are), then of the reference's (-1 - place), unit after unit.
     """
     units = first.shape[0] if flat else 1
-    counts = np.zeros((3, units, n_labels), np.int64)
-    surfaces = np.zeros((2, units, n_labels), np.int64)
-    sums = np.zeros((4, units, n_labels))
+    counts = np.zeros((units, 3, n_labels), np.int64)
+    surfaces = np.zeros((units, 2, n_labels), np.int64)
+    sums = np.zeros((units, 4, n_labels))
     row = box[5] - box[4] + 2 * padding[2]
     plane = row * (box[3] - box[2] + 2 * padding[1])
     depth = 1 if flat else box[1] - box[0] + 2 * padding[0]
@@ -322,17 +323,17 @@ def measure(
         if flat:
             part[0], part[1] = unit, unit + 1
         n, m = _one_pass(
-            first, second, part, flat, table, want, counts[:, unit], surfaces[:, unit],
+            first, second, part, flat, table, want, counts[unit], surfaces[unit],
             padding, first_map, second_map, places, others,
         )  # fmt: skip
         if n and m:
-            lost = _walk(places[:n], first_map, second_map, surfaces[1, unit], steps, lengths, there)
-            lost_back = _walk(others[:m], second_map, first_map, surfaces[0, unit], steps, lengths, back)
+            lost = _walk(places[:n], first_map, second_map, surfaces[unit, 1], steps, lengths, there)
+            lost_back = _walk(others[:m], second_map, first_map, surfaces[unit, 0], steps, lengths, back)
             if lost:
                 _fill_far(places[:n], first_map, others[:m], second_map, n_labels, row, plane, spacing, there)
             if lost_back:
                 _fill_far(others[:m], second_map, places[:n], first_map, n_labels, row, plane, spacing, back)
-            number, total, largest, within = sums[0, unit], sums[1, unit], sums[2, unit], sums[3, unit]
+            number, total, largest, within = sums[unit, 0], sums[unit, 1], sums[unit, 2], sums[unit, 3]
             _gather(places[:n], first_map, there, tolerance, number, total, largest, within)
             _gather(others[:m], second_map, back, tolerance, number, total, largest, within)
             if keep:
@@ -355,7 +356,10 @@ def measure(
                 first_map[places[i]] = 0
             for i in range(m):
                 second_map[others[i]] = 0
-    return counts, surfaces, sums, all_distances[:used], all_groups[:used], all_places[:used]
+    return (
+        counts.transpose(1, 0, 2), surfaces.transpose(1, 0, 2), sums.transpose(1, 0, 2),
+        all_distances[:used], all_groups[:used], all_places[:used],
+    )  # fmt: skip
 
 
 @compiled
