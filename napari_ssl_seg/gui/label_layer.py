@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_ssl_seg.workbench import Workbench
-    from napari_ssl_seg.workbench.labelling import LabelledCase, Labelling
+    from napari_ssl_seg.workbench.labelling import Labelling
+    from napari_ssl_seg.workbench.labelling_case import LabelledCase
+    from napari_ssl_seg.workbench.labelling_changes import Change
 
 MODES = {"paint": "paint", "erase": "erase", "fill": "fill", "polygon": "polygon"}
 
@@ -203,22 +205,26 @@ class LabelLayer(QObject):
         here = tuple(self._viewer.dims.current_step)
         if here == self._shown:
             self._look_late()
-            self._labelling.look_for_undo(everywhere=True)
+            self._show_kept(self._labelling.look_for_undo())
         self._shown = here
 
     def _replaced(self, event: Any = None) -> None:
         if self.layer is not None and isalive(self) and self.layer.data.shape == self._labelling.labels_shape:
             self._labelling.replaced(self.layer.data)
 
-    def _look(self, box: Box, *, stroke: bool = False) -> Any:
+    def _look(self, box: Box, *, stroke: bool = False) -> Change | None:
         change = self._labelling.look_at(box, self.tool or "paint", stroke=stroke)
-        if change is not None and change.kept and self.layer is not None:  # a protected class was put back
+        self._show_kept([change] if change is not None else [])
+        return change
+
+    def _show_kept(self, changes: Sequence[Change]) -> None:
+        """Draw anew where voxels of a protected class were put back."""
+        if self.layer is not None and any(change.kept for change in changes):
             self._quiet = True
             try:
                 self.layer.refresh(extent=False)
             finally:
                 self._quiet = False
-        return change
 
     def _look_late(self) -> None:
         late, self._late = self._late, []

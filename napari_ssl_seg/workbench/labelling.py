@@ -224,11 +224,11 @@ class Labelling:
             self._changes.stroke(box)
         return self._keep(self._changes.settle(box, protected=self._protection()), tool)
 
-    def look_for_undo(self, *, everywhere: bool) -> list[Change]:
+    def look_for_undo(self) -> list[Change]:
         """The layer was filled again: perhaps a stroke was undone or redone."""
         if self._changes is None:
             return []
-        found = self._changes.stepped(everywhere=everywhere, protected=self._protection())
+        found = self._changes.stepped(protected=self._protection())
         return [change for change in (self._keep(one, "undo") for one in found) if change is not None]
 
     def replaced(self, labels: NDArray[Any], tool: str = "replaced") -> Change | None:

@@ -1,13 +1,13 @@
 """What a stroke has changed: found by comparing with a copy of the labels as they were, inside the stroke's box alone.
 
 napari tells of a stroke when the button is let go, of a part of it after each movement of the mouse, and of an undo not
-at all. So the boxes of the last strokes are remembered: an undo or a redo has changed one of them. Nothing here looks at
-the whole volume, so that the cost is that of the box.
+at all. So it is remembered where strokes have been on each slice: an undo or a redo has changed something there. Which
+of the two it was, and of which stroke, is not asked: where strokes lie over each other, nobody could tell. Nothing here looks
+at the whole volume, so that the cost is that of what was drawn on.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-REMEMBERED = 100
-"""As many strokes as napari can undo."""
+Rectangle = tuple[int, int, int, int]
+"""y0, y1, x0, x1."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Change:
     voxels: int
     """How many have changed."""
     undone: bool = False
-    """By an undo."""
+    """By an undo or a redo."""
     kept: int = 0
     """So many voxels of protected classes were put back."""
 
@@ -85,17 +85,17 @@ class Changes:
     def __init__(self, labels: NDArray[Any]) -> None:
         self.labels = labels
         self._kept = labels.copy()
-        self._done: deque[Box] = deque(maxlen=REMEMBERED)
-        self._undone: deque[Box] = deque(maxlen=REMEMBERED)
-
-    def before(self, z: int) -> NDArray[Any]:
-        """A slice as it was when last looked at."""
-        return self._kept[z]
+        self._drawn_on: dict[int, Rectangle] = {}
 
     def stroke(self, box: Box) -> None:
-        """A stroke was made in that box: what an undo may take back."""
-        self._done.append(box)
-        self._undone.clear()
+        """A stroke was made in that box: an undo may change something there."""
+        inside = box.clipped(self.labels.shape)
+        if inside is None:
+            return
+        (z0, y0, x0), (z1, y1, x1) = inside.start, inside.stop
+        for z in range(z0, z1):
+            known = self._drawn_on.get(z, (y0, y1, x0, x1))
+            self._drawn_on[z] = (min(known[0], y0), max(known[1], y1), min(known[2], x0), max(known[3], x1))
 
     def settle(
         self, box: Box | None, *, protected: NDArray[np.bool_] | None = None, undone: bool = False
@@ -137,54 +137,27 @@ class Changes:
             kept,
         )
 
-    def stepped(self, *, everywhere: bool, protected: NDArray[np.bool_] | None = None) -> list[Change]:
-        """What an undo or a redo has changed, if there was one.
-
-        ``everywhere``: look also at older strokes where the latest explains nothing.
-        """
-        undo, redo = self._differing(self._done), self._differing(self._undone)
-        if undo is not None and redo is not None:
-            # Strokes over each other: what has changed lies all inside the box of the one that it was.
-            both = self._difference(self._done[-1].union(self._undone[-1]))
-            if both is not None and self._done[-1].union(both) != self._done[-1]:
-                undo = None
-        if undo is not None:
-            self._undone.append(self._done.pop())
-            found = self.settle(undo, undone=True)
-            return [found] if found is not None else []
-        if redo is not None:
-            self._done.append(self._undone.pop())
-            found = self.settle(redo, protected=protected)
-            return [found] if found is not None else []
-        if not everywhere:
-            return []
-        changes = [self.settle(box, protected=protected) for box in (*self._done, *self._undone)]
-        return [change for change in changes if change is not None]
+    def stepped(self, *, protected: NDArray[np.bool_] | None = None) -> list[Change]:
+        """What an undo or a redo has changed, if there was one: a change for each run of neighbouring slices."""
+        runs: list[Box] = []
+        for z in sorted(self._drawn_on):
+            y0, y1, x0, x1 = self._drawn_on[z]
+            if np.array_equal(self.labels[z, y0:y1, x0:x1], self._kept[z, y0:y1, x0:x1]):
+                continue
+            box = Box((z, y0, x0), (z + 1, y1, x1))
+            if runs and runs[-1].stop[0] == z:
+                runs[-1] = runs[-1].union(box)
+            else:
+                runs.append(box)
+        found = [self.settle(box, protected=protected, undone=True) for box in runs]
+        return [change for change in found if change is not None]
 
     def replaced(self, labels: NDArray[Any]) -> Change | None:
         """Another array took the place of `labels` (of the same shape): what is different in it."""
         self.labels = labels
-        self._done.clear()
-        self._undone.clear()
         if labels.dtype != self._kept.dtype:
             self._kept = self._kept.astype(labels.dtype)
         return self.settle(Box((0, 0, 0), labels.shape))  # type: ignore[arg-type]
-
-    def _differing(self, boxes: deque[Box]) -> Box | None:
-        """The last box, where something in it has changed."""
-        return boxes[-1] if boxes and self._difference(boxes[-1]) is not None else None
-
-    def _difference(self, box: Box) -> Box | None:
-        """The smallest box around what has changed inside ``box``."""
-        inside = box.clipped(self.labels.shape)
-        if inside is None:
-            return None
-        spans = _extent(self.labels[inside.index] != self._kept[inside.index])
-        if spans is None:
-            return None
-        start = tuple(low + span.start for low, span in zip(inside.start, spans, strict=True))
-        stop = tuple(low + span.stop for low, span in zip(inside.start, spans, strict=True))
-        return Box(start, stop)  # type: ignore[arg-type]
 
 
 def protection(values: Iterable[int], dtype: Any) -> NDArray[np.bool_] | None:

@@ -86,11 +86,11 @@ boxes = st.tuples(*(st.tuples(st.integers(0, n - 1), st.integers(1, 4)) for n in
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.one_of(st.tuples(st.just("stroke"), boxes, st.integers(0, 3)), st.sampled_from(["undo", "redo"])),
-        max_size=14,
+        max_size=24,
     )
 )
 def test_whatever_is_drawn_undone_and_redone_is_what_is_kept(steps: list[Any]) -> None:
@@ -110,12 +110,12 @@ def test_whatever_is_drawn_undone_and_redone_is_what_is_kept(steps: list[Any]) -
             index, before, after = done.pop()
             undone.append((index, before, after))
             labels[index] = before
-            keep(changes.stepped(everywhere=True))
+            keep(changes.stepped())
         elif step == "redo" and undone:
             index, before, after = undone.pop()
             done.append((index, before, after))
             labels[index] = after
-            keep(changes.stepped(everywhere=True))
+            keep(changes.stepped())
         elif isinstance(step, tuple):
             _, index, value = step
             before = labels[index].copy()
@@ -178,9 +178,9 @@ def test_states_follow_strokes_and_first_strokes_that_are_taken_back(labelling: 
     assert labelling.newly_checked == 0
     labelling.toggle(3, states_.FLAGGED)
     labelling.case.labels[2:4, 5, 5] = 0
-    labelling.look_for_undo(everywhere=True)
+    labelling.look_for_undo()
     labelling.case.labels[index] = before
-    labelling.look_for_undo(everywhere=True)
+    labelling.look_for_undo()
     assert not labelling.case.labels.any() and labelling.states.tolist() == [0] * 6
     assert writer(labelling).tools[-1] == "undo"
     labelling.begin_round()
