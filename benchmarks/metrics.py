@@ -45,9 +45,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large-labels", type=int, default=1, help="how many MedPy and MONAI score on the large pair")
     parser.add_argument("--large-slices", type=int, default=2)
+    parser.add_argument("--only-large-slices", action="store_true", help="that part alone, with one and two threads")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     load_all()
+    if chosen.only_large_slices:
+        keep("metrics_slices", large_slices(chosen.rounds, chosen.large_slices))
+        return
     results: dict[str, Any] = {"rounds": chosen.rounds}
 
     pred, ref, spacing = torso(chosen.scans)
@@ -238,6 +242,20 @@ def slices(
         **with_ratios(times, total / taken),
         "largest_relative_difference": differences,
     }
+
+
+def large_slices(rounds: int, n_slices: int) -> dict[str, Any]:
+    """Tables by slice of the large pair, ours in one thread; MONAI with one and with two (one is its faster way here)."""
+    import torch
+
+    pred, ref = organs()
+    middle = [LARGE[0] // 2 + step for step in range(n_slices)]
+    found: dict[str, Any] = {"shape": LARGE, "labels": ORGANS, "rounds": rounds}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found[f"torch_threads_{threads}"] = slices(pred, ref, LARGE_SPACING, 0, middle, rounds)
+    torch.set_num_threads(1)
+    return found
 
 
 def one_slice(pred: np.ndarray, bad: np.ndarray, ref: np.ndarray, index: int) -> dict[str, Any]:
