@@ -33,8 +33,8 @@ on the command line (exit status 2) and in the window. A refusal takes less than
 - Weights of a run carry a SHA-256 over their tensors; checkpoints are zip archives whose checksums are looked at; numbers
   that are not finite, and tensors of another network, are refused.
 - Nothing listens on a network port. Downloads happen when they are asked for, by https and with a checksum.
-- Names and identifiers in headers are read by nobody: they are in no log, record, report or file that is written. What a
-  file is *called* is the name of its case.
+- Names and identifiers in headers go into no log, record, report or prediction. A DICOM segmentation that is exported on
+  request carries those of its scan, as the standard asks; and what a file is *called* is the name of its case.
 
 The files below are made by `tests/bad_files`, and every one is tried in every way by which it can come in.
 `benchmarks/damage_sweep.py` cuts and flips real files, `benchmarks/fuzz_readers.py` alters files at random; what they
