@@ -375,7 +375,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         row[0].legend(frameon=False, fontsize=8)
     repeats = max(point["repeats"] for curve in curves.values() for point in curve)
     figure.suptitle(
-        f"{results['data']}: {repeats} repeat{"s" * (repeats != 1)}, 95 % bands; dotted: random from scratch, {base[-1]['slices'] if base else '-'} slices",
+        f"{results['data']}: {repeats} repeat{'s' * (repeats != 1)}, 95 % bands; dotted: random from scratch, {base[-1]['slices'] if base else '-'} slices",
         fontsize=10,
     )
     figure.savefig(path, dpi=130)
