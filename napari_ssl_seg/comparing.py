@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_ssl_seg.errors import RunError, UserError
 from napari_ssl_seg.files import read_json, write_json, write_text
+from napari_ssl_seg.processes import start_apart
 from napari_ssl_seg.protocol import Protocol
 from napari_ssl_seg.training.runs import noted_process_alive
 
@@ -83,20 +83,9 @@ def start_comparison(study: Study, protocol: Protocol, out: str | os.PathLike[st
     write_json(folder / "comparison.json", {"study": str(study.folder), "protocol": asdict(protocol)})
     write_json(folder / "progress.json", asdict(Standing("starting", "starting")))
     write_json(study.folder / "comparison.json", {"out": str(folder)})
-    options: dict[str, Any] = {}
-    if os.name == "nt":
-        options["creationflags"] = 0x00000200 | 0x00000008  # CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS
-    else:
-        options["start_new_session"] = True
-    try:
-        with open(folder / "log.txt", "wb") as log:
-            child = subprocess.Popen(
-                command_of(study, protocol, folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
-            )
-    except OSError as error:
-        raise RunError(f"no process could be started for the comparison ({error})") from error
-    _CHILDREN.append(child)
-    _note_process(folder, child.pid)
+    (folder / "log.txt").unlink(missing_ok=True)
+    pid = start_apart(command_of(study, protocol, folder), folder / "log.txt", "the comparison")
+    _note_process(folder, pid)
     return folder
 
 
@@ -285,7 +274,3 @@ def _error_in(log: Path) -> str:
     if not said and any(line.startswith("Traceback") for line in lines):
         said = [f"{lines[-1]} (log.txt in {log.parent} has the rest)"]
     return said[-1] if said else ""
-
-
-_CHILDREN: list[subprocess.Popen[bytes]] = []
-"""Kept so that Python does not warn about, and can reap, those that end before this process does."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 from napari_ssl_seg.errors import RunError
 from napari_ssl_seg.files import write_json
+from napari_ssl_seg.processes import start_apart
 from napari_ssl_seg.training.events import Event
 from napari_ssl_seg.training.runs import process_alive
 
@@ -43,24 +43,10 @@ def start_detached(study: Any, run: Run) -> int:
     folder: Path | str = getattr(study, "folder", study)
     run.clear_requests()
     command = [sys.executable, "-m", "napari_ssl_seg", "resume", str(folder), run.id, "--json"]
-    options: dict[str, Any] = {}
-    if os.name == "nt":
-        options["creationflags"] = 0x00000200 | 0x00000008  # CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS
-    else:
-        options["start_new_session"] = True
-    try:
-        with open(run.log_path, "ab") as log:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, close_fds=True, **options
-            )
-    except OSError as error:
-        raise RunError(f"no process could be started for run {run.id} ({error})") from error
-    _CHILDREN.append(child)
-    note_process(run, child.pid, detached=True)
-    run.append(
-        Event("state", {"state": "running", "reason": f"starting in a process of its own (pid {child.pid})"}, run.id)
-    )
-    return child.pid
+    pid = start_apart(command, run.log_path, f"run {run.id}")
+    note_process(run, pid, detached=True)
+    run.append(Event("state", {"state": "running", "reason": f"starting in a process of its own (pid {pid})"}, run.id))
+    return pid
 
 
 def note_process(run: Run, pid: int | None = None, *, detached: bool | None = None) -> None:
@@ -77,7 +63,3 @@ def note_process(run: Run, pid: int | None = None, *, detached: bool | None = No
         created = 0.0
     record = {"pid": pid, "create_time": created, "host": platform.node(), "detached": detached}
     write_json(run.folder / "process.json", record)
-
-
-_CHILDREN: list[subprocess.Popen[bytes]] = []
-"""Kept so that Python does not warn about, and can reap, those that end before this process does."""
