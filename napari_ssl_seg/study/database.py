@@ -260,7 +260,7 @@ class Database:
         with self.reading() as connection:
             rows = connection.execute("SELECT value, name, color FROM classes ORDER BY value").fetchall()
             lesions = _lesions(connection)
-            return [ClassInfo(*row, lesion=row[0] in lesions) for row in rows]
+            return [ClassInfo(value, name, color, value in lesions) for value, name, color in rows]
 
     def set_class(self, item: ClassInfo) -> ClassInfo:
         with self.writing() as connection:

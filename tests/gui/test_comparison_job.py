@@ -9,7 +9,6 @@ import psutil
 import pytest
 from qtpy.QtGui import QCloseEvent, QDesktopServices
 
-from napari_ssl_seg import comparing
 from napari_ssl_seg.comparing import Standing, latest_comparison, protocol_of
 from napari_ssl_seg.files import write_json
 from napari_ssl_seg.gui import comparison_job as module
@@ -34,7 +33,7 @@ class FakeProcess:
 
     def __init__(self, monkeypatch):
         self.started = []
-        monkeypatch.setattr(comparing.subprocess, "Popen", self._start)
+        monkeypatch.setattr("subprocess.Popen", self._start)
 
     def _start(self, command, **_options):
         self.started.append(command)
