@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,8 @@ def mixed(task: Task) -> Generator[Event, None, list[Ranked]]:
     """
     run = newest_finetuning(task.study, task.runs)
     if run is None or _few(task):
-        return (yield from diversity(task))
+        found = yield from diversity(task)
+        return found if run is None else [replace(item, run=run.id) for item in found]  # its predictions are proposals
     cloud = yield from place_spots(task.study, task.pool, encoder_run(task.study, task.runs), device=task.device)
     readings = yield from read_cases(task.study, run, task.pool, variation=task.variation, device=task.device)
     unsure = {item.spot: item for item in ranked_by_entropy(readings, task.pool.candidates)}

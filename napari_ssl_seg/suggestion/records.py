@@ -43,7 +43,7 @@ class Suggestion:
     """In words, with the number that decided."""
     strategy: str
     run: str | None
-    """The run whose weights were asked (its prediction is the proposal to correct), None where none was."""
+    """The run that was asked, None where none was; a fine-tuning where there is one, whose prediction is the proposal."""
 
     @property
     def spot(self) -> Spot:

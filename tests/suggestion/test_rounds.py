@@ -18,6 +18,7 @@ def test_a_round_goes_on_from_the_last_weights_and_leaves_proposals(study):
     first = drain(next_round(study, iterations=3, count=3, train=QUICK, device="cpu"))
     assert first.run.record.parent is None and first.run.state == "finished"
     assert len(first.suggestions) == 3 and all(item.strategy == "mixed" for item in first.suggestions)
+    assert {item.run for item in first.suggestions} == {first.run.id}
     asked = dict.fromkeys(item.case_id for item in first.suggestions)
     assert [path.name for path in first.predictions] == [f"{case_id}.nii.gz" for case_id in asked]
     assert all(path.is_file() for path in first.predictions)
