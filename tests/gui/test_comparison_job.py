@@ -40,6 +40,10 @@ class FakeProcess:
         self.pid = os.getpid()
         return self
 
+    def poll(self):
+        """It has ended, as far as who started it is concerned."""
+        return 0
+
     @staticmethod
     def say(folder, *standing, **more):
         write_json(folder / "progress.json", asdict(Standing(*standing, **more)))
