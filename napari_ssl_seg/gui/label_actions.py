@@ -49,6 +49,7 @@ class LabelActions:
         page.classes.shown.connect(lambda value, on: tab.hide_class(value, not on))
         page.classes.renamed.connect(lambda value, name: self.change_class(value, name=name))
         page.classes.recoloured.connect(lambda value, color: self.change_class(value, color=color))
+        page.classes.counted.connect(lambda value, on: self.change_class(value, lesion=on))
         page.classes.added.connect(self.add_class)
         tools = page.tools
         tools.region_asked.connect(tab.region.take)
@@ -112,8 +113,8 @@ class LabelActions:
             self._hand.take(made.value)
             self._tab.page.classes.edit_name(made.value)
 
-    def change_class(self, value: int | None, **changes: str) -> Any:
-        """Rename or recolour a class, or add one; what cannot be is said."""
+    def change_class(self, value: int | None, **changes: Any) -> Any:
+        """Rename, recolour or mark a class, or add one; what cannot be is said."""
         made = None
         try:
             made = self._hand.set_class(value, **changes)

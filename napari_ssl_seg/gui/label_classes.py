@@ -34,7 +34,7 @@ NAME, KEY, SLICE, SCAN, LOCK, EYE = range(6)
 LEAST, MOST, NAME_LETTERS = 2, 5, 9
 HEADERS = ("Class", "Key", "Slice", "Scan", "Lock", "Show")
 HELP = (
-    "Double click to rename; right click for its colour",
+    "Double click to rename; right click for its colour, and to count lesions",
     "Takes the class in hand",
     "Voxels on the slice that is shown",
     "Voxels in the whole scan",
@@ -55,6 +55,7 @@ class ClassRow:
     in_scan: int
     locked: bool
     shown: bool
+    lesion: bool = False
 
 
 class ClassList(QWidget):
@@ -62,13 +63,14 @@ class ClassList(QWidget):
 
     Signals
     -------
-    taken(value), renamed(value, name), recoloured(value, colour), locked(value, on), shown(value, on), added()
+    taken(value), renamed(value, name), recoloured(value, colour), counted(value, on), locked(value, on), shown(value, on), added()
         What the user asks for.
     """
 
     taken = Signal(int)
     renamed = Signal(int, str)
     recoloured = Signal(int, str)
+    counted = Signal(int, bool)
     locked = Signal(int, bool)
     shown = Signal(int, bool)
     added = Signal()
@@ -76,6 +78,7 @@ class ClassList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._filling = False
+        self._lesions: set[int] = set()
         heading = QLabel("Classes")
         mark(heading, "heading")
         self.add_button = QPushButton("+ Class")
@@ -112,6 +115,7 @@ class ClassList(QWidget):
     def set_rows(self, rows: Sequence[ClassRow], hand: int) -> None:
         """Show these classes; ``hand`` is the one that is drawn."""
         self._filling = True
+        self._lesions = {row.value for row in rows if row.lesion}
         if [row.value for row in rows] != self.values:
             self.tree.clear()
             for row in rows:
@@ -121,7 +125,8 @@ class ClassList(QWidget):
                 self.tree.addTopLevelItem(item)
         for item, row in zip(self._items(), rows, strict=True):
             item.setText(NAME, row.name)
-            item.setToolTip(NAME, f"{row.name} (value {row.value}{', ' + row.key if row.key else ''})")
+            more = f"{', ' + row.key if row.key else ''}{', lesions' if row.lesion else ''}"
+            item.setToolTip(NAME, f"{row.name} (value {row.value}{more})")
             item.setIcon(NAME, _patch(row.color))
             item.setText(KEY, row.key)
             item.setText(SLICE, _short(row.on_slice))
@@ -174,11 +179,19 @@ class ClassList(QWidget):
         item = self.tree.itemAt(place)
         if item is None:
             return
-        value = int(item.data(0, VALUE_ROLE))
+        self.menu_of(int(item.data(0, VALUE_ROLE))).exec(self.tree.viewport().mapToGlobal(place))
+
+    def menu_of(self, value: int) -> QMenu:
+        """What a right click on a class offers."""
         menu = QMenu(self)
         menu.addAction("Rename", lambda: self.edit_name(value))
         menu.addAction("Colour …", lambda: self._recolour(value))
-        menu.exec(self.tree.viewport().mapToGlobal(place))
+        lesions = menu.addAction("Count its parts as lesions")
+        lesions.setToolTip("Scores then say how many were found, missed and false, too")
+        lesions.setCheckable(True)
+        lesions.setChecked(value in self._lesions)
+        lesions.toggled.connect(lambda on: self.counted.emit(value, on))
+        return menu
 
     def _recolour(self, value: int) -> None:
         colour = self.ask_colour(value)

@@ -345,6 +345,7 @@ class LabelTab(QWidget):
                 case.voxels(item.value),
                 item.value in self.labelling.protected,
                 item.value not in self._hidden,
+                item.lesion,
             )
             for place, item in enumerate(self._workbench.classes, start=1)
         ]

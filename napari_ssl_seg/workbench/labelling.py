@@ -204,14 +204,16 @@ class Labelling:
             self._overwrite = on
             self.hand_changed.emit()
 
-    def set_class(self, value: int | None, *, name: str | None = None, color: str | None = None) -> ClassInfo:
-        """Rename or recolour a class, or with None add the next one; raises StudyError where that cannot be."""
+    def set_class(
+        self, value: int | None, *, name: str | None = None, color: str | None = None, lesion: bool | None = None
+    ) -> ClassInfo:
+        """Rename, recolour or mark a class, or with None add the next one; raises StudyError where that cannot be."""
         if self._opened is None:
             raise StudyError("no study is open for labelling; open one in the tab 1 Study")
         study = self._opened.study
         if value is None:
             value = 1 + max((item.value for item in study.classes), default=0)
-        made = study.set_class(value, name=name, color=color)
+        made = study.set_class(value, name=name, color=color, lesion=lesion)
         self.hand_changed.emit()
         return made
 

@@ -177,6 +177,11 @@ def test_classes_have_keys_locks_and_names(tab: LabelTab, hand: Hand, shown: SSL
     assert [info.name for info in study.classes][-1] == "lesion"
     added.setText(0, "class 1")  # another's name
     assert "two classes are called" in shown.messages.text and added.text(0) == "lesion"
+    counted = page.menu_of(2).actions()[-1]
+    assert not counted.isChecked()
+    counted.trigger()
+    assert [info.value for info in study.classes if info.lesion] == [2]
+    assert page.menu_of(2).actions()[-1].isChecked() and "lesions" in page.item(2).toolTip(0)
     item = page.item(2)
     assert item is not None
     item.setCheckState(5, Qt.CheckState.Unchecked)
