@@ -324,7 +324,12 @@ def list_runs(runs: Path) -> list[Run]:
     """Every run below ``runs``, oldest first."""
     if not runs.is_dir():
         return []
-    return [Run(path.parent) for path in sorted(runs.glob("*/run.json"))]
+
+    def age(record: Path) -> tuple[str, int]:
+        # Names tell seconds; of runs that were made within one the records' own times tell.
+        return record.parent.name[:15], record.stat().st_mtime_ns
+
+    return [Run(path.parent) for path in sorted(runs.glob("*/run.json"), key=age)]
 
 
 def find_run(runs: Path, run_id: str) -> Run:

@@ -282,6 +282,12 @@ def _warm_up(door: str, folder: Path) -> None:
     for name, content in (("warm.nii.gz", nifti_bytes()), ("warm.dcm", dicom_bytes())):
         save(folder / name, content)
         read_volume(folder / name)
+    if (
+        door == "study"
+    ):  # scoring is compiled on first use, which on a fresh machine takes longer than the watchdog waits
+        from napari_ssl_seg.evaluation.engine import warm_up
+
+        warm_up()
 
 
 if __name__ == "__main__":

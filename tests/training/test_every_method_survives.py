@@ -12,6 +12,7 @@ import torch
 from napari_ssl_seg import training
 from napari_ssl_seg.study import Study
 from napari_ssl_seg.training import drain
+from napari_ssl_seg.training.pretraining import PretrainTask
 from tests.training.every_method import EVERY, quickest
 from tests.training.killing import kill_and_resume
 
@@ -24,16 +25,24 @@ def kept(tmp_path_factory, scans) -> Study:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_stopped_and_resumed_equals_uninterrupted_to_the_last_bit(kept: Study, name: str) -> None:
+def test_stopped_and_resumed_equals_uninterrupted_to_the_last_bit(
+    kept: Study, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = quickest(name)
     whole = drain(training.pretrain(kept, name, **options))
     run = training.prepare_pretrain(kept, name, **options)
-    for event in training.train(kept, run):
-        if event.kind == "step":
+    after_step = PretrainTask.after_step
+
+    def stop_after_the_third(self: PretrainTask, step: int, total: int) -> None:
+        after_step(self, step, total)
+        if step == 2:
             run.request_stop()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PretrainTask, "after_step", stop_after_the_third)
+        drain(training.train(kept, run))
     assert run.state == "stopped"
-    stopped_at = run.latest("checkpoint").data["step"]
-    assert 0 < stopped_at < options["iterations"]
+    assert torch.load(run.checkpoint_path("last"), weights_only=True)["step"] == 3
     drain(training.resume(kept, run))
     assert run.state == "finished"
     first, second = (torch.load(item.checkpoint_path("last"), weights_only=True) for item in (whole, run))
