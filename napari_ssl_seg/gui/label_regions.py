@@ -149,8 +149,10 @@ class RegionTool(CanvasTool):
             while event.type == "mouse_move":
                 here = self.place(event)
                 if here is not None:
+                    # A quick sweep is told in leaps: what lies between is meant, too.
+                    for between in on_the_way(place, here):
+                        self._give(between, erase, given)
                     self._place = place = here
-                    self._give(place, erase, given)
                 yield
         self.hovered(place)
 
@@ -202,6 +204,12 @@ class RegionTool(CanvasTool):
         self._ladder, self._ladder_of, self._place, self._shown = None, None, None, None
         remove_light(self._viewer)
         self.told.emit("")
+
+
+def on_the_way(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Places (n, 3) from ``start``, which is left out, to ``end``, a voxel or less apart."""
+    steps = max(1, int(np.ceil(np.abs(end - start).max())))
+    return start + (end - start) * (np.arange(1, steps + 1) / steps)[:, None]
 
 
 def show_light(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEFT, NONE, SHIFT = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
+MOVE_MILLISECONDS = 25
 Place = tuple[float, float, float]
 
 
@@ -47,7 +48,7 @@ class Hand:
             # Not QTest's: that one moves without a button.
             event = _move_event(self.canvas, self.pixel(place), modifier)
             QApplication.sendEvent(self.canvas, event)
-            QApplication.processEvents()
+            QTest.qWait(MOVE_MILLISECONDS)  # moves that come faster are dropped
         QTest.mouseRelease(self.canvas, LEFT, modifier, self.pixel(places[-1]))
         QApplication.processEvents()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from qtpy.QtCore import Qt
 from napari_ssl_seg.annotation import SliceState, open_labels
 from napari_ssl_seg.errors import UserError
 from napari_ssl_seg.gui import label_closing
+from napari_ssl_seg.gui.label_regions import on_the_way
 from tests.gui.label_mouse import SHIFT, Hand
 
 if TYPE_CHECKING:
@@ -126,13 +128,22 @@ def test_regions_light_up_and_are_given_and_taken(tab: LabelTab, hand: Hand, sho
     center = tuple(shown.viewer.scene.camera.center)
     places = [(4, 4), (12, 16), (20, 22)]
     hand.drag([(5, y, x) for y, x in places])
-    expected = np.zeros(labels(tab).shape[1:], bool)
-    for y, x in places:
-        region = ladder.at(y, x, tab.region.level)
-        assert region is not None
-        (top, left), (height, width) = region.start, region.mask.shape
-        expected[top : top + height, left : left + width] |= region.mask
-    assert np.array_equal(labels(tab)[5] == 1, expected)
+
+    def under(spots: Any) -> np.ndarray:
+        found = np.zeros(labels(tab).shape[1:], bool)
+        for y, x in spots:
+            region = ladder.at(y, x, tab.region.level)
+            if region is not None:
+                (top, left), (height, width) = region.start, region.mask.shape
+                found[top : top + height, left : left + width] |= region.mask
+        return found
+
+    swept = labels(tab)[5] == 1
+    legs = [on_the_way(np.array(a, float), np.array(b, float)) for a, b in itertools.pairwise([places[0], *places])]
+    # A pixel of the screen is not the middle of a voxel: the way may pass a voxel beside.
+    beside = [leg + shift for leg in legs for shift in itertools.product((-1, 0, 1), repeat=2)]
+    assert (swept >= under(places)).all(), "what was pointed at"
+    assert (swept <= under(np.concatenate(beside))).all(), "and nothing that was not on the way"
     assert tuple(shown.viewer.scene.camera.center) == center, "a sweep does not move the view"
     hand.key(Qt.Key.Key_Z, CONTROL)
     assert not labels(tab).any(), "one sweep is one stroke"
