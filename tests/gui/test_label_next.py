@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from napari_ssl_seg.annotation import Proposal, SliceState
 from napari_ssl_seg.gui import label_actions
 from napari_ssl_seg.gui.dock import TRAIN
 from napari_ssl_seg.suggestion import Suggestion, skipped
+from napari_ssl_seg.training import Event
 from napari_ssl_seg.workbench import labelling_next
 from napari_ssl_seg.workbench.labelling_next import Efficiency, Plan
 from tests.gui import fake_training
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from napari_ssl_seg.gui.label_tab import LabelTab
     from napari_ssl_seg.study import Study
 
+# napari's own default colours of a Labels layer
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB:UserWarning")
 CASE, OTHER = "head_005", "head_004"
 
 
@@ -139,6 +143,40 @@ class FakeSession:
         for y, x, inside in points:
             found[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3] = inside
         return found, np.ones(1)
+
+
+def test_chance_is_simulated_at_the_foot_and_can_be_stopped(
+    labelling_tab: Callable[[SSLDock, str], LabelTab], shown: SSLDock, monkeypatch: pytest.MonkeyPatch, settle: Any
+) -> None:
+    tab = labelling_tab(shown, CASE)
+    bench, button = shown.workbench, tab.strip.chance
+    gate, closed = threading.Event(), []
+
+    def slow(_study: Study) -> Any:
+        try:
+            for step in range(1, 1000):
+                yield Event("step", {"step": step, "total": 1000, "losses": {}, "seconds_left": 7.0})
+                time.sleep(0.005)
+                if gate.is_set():
+                    return
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(labelling_next, "simulate_chance", slow)
+    button.click()
+    settle(lambda: bench.job is not None and bench.job.fraction is not None)
+    assert bench.job is not None and bench.job.text == "what chance would have reached"
+    assert bench.job.seconds_left == 7.0 and not button.isEnabled()
+    bench.stop_job()
+    settle(lambda: closed == [True] and button.isEnabled() and bench.job is None)
+
+    gate.set()
+    found = Efficiency(chance=((4.0, 0.5), (8.0, 0.7)))
+    drawn: list[Efficiency] = []
+    monkeypatch.setattr(labelling_next, "efficiency_points", lambda _study: found)
+    monkeypatch.setattr(tab.strip, "show_efficiency", drawn.append)
+    button.click()
+    settle(lambda: button.isEnabled() and found in drawn)
 
 
 def test_prompts_light_up_and_are_drawn_when_they_are_accepted(
